@@ -1,0 +1,51 @@
+"""Embeddings, and the classifier heads on them, small and fast enough for any device."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from embcompress._version import __version__
+
+# name -> module that holds it; loaded on first use, so that `import embcompress` and the command
+# line start at once
+_LAZY = {
+    "IIQ": "embcompress.quantizers",
+    "ITQ": "embcompress.quantizers",
+    "LSH": "embcompress.quantizers",
+    "CompressedVectors": "embcompress.vectors",
+    "FormatError": "embcompress.container",
+    "HammingIndex": "embcompress.index",
+    "KeyedVectors": "embcompress.vectors",
+    "PCASign": "embcompress.quantizers",
+    "Sign": "embcompress.quantizers",
+    "load_vectors": "embcompress.formats",
+    "save_vectors": "embcompress.formats",
+}
+
+__all__ = [
+    "IIQ",
+    "ITQ",
+    "LSH",
+    "CompressedVectors",
+    "FormatError",
+    "HammingIndex",
+    "KeyedVectors",
+    "PCASign",
+    "Sign",
+    "__version__",
+    "load_vectors",
+    "save_vectors",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'embcompress' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
