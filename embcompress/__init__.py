@@ -13,7 +13,7 @@ _LAZY = {
     "IIQ": "embcompress.quantizers",
     "ITQ": "embcompress.quantizers",
     "LSH": "embcompress.quantizers",
-    "CompressedVectors": "embcompress.vectors",
+    "CompressedVectors": "embcompress.compressed",
     "FormatError": "embcompress.container",
     "HammingIndex": "embcompress.index",
     "KeyedVectors": "embcompress.vectors",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from embcompress.encoder import unit_rows
 from embcompress.vocabulary import Vocabulary
 
 __all__ = ["KeyedVectors", "Source", "UnknownWordError", "WordVectors"]
@@ -148,7 +149,7 @@ class WordVectors(ABC):
             If the word is not there.
         """
         vector = self._rows([self.get_index(key)])[0]
-        return _unit(vector[None, :])[0] if norm else vector
+        return unit_rows(vector[None, :])[0] if norm else vector
 
     def similarity(self, key1: str, key2: str) -> float:
         """Similarity of two words, from -1 to 1.
@@ -356,10 +357,10 @@ class KeyedVectors(WordVectors):
         return self.vectors[list(indices)]
 
     def _unit_rows(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
-        return _unit(self._rows(indices))
+        return unit_rows(self._rows(indices))
 
     def _unit_query(self, vector: Floats) -> npt.NDArray[np.float32]:
-        return _unit(vector[None, :].astype(np.float32))[0]
+        return unit_rows(vector[None, :].astype(np.float32))[0]
 
     def _nearest(
         self, query: npt.NDArray[np.float32], k: int, scoring: str | None
@@ -368,8 +369,8 @@ class KeyedVectors(WordVectors):
             raise ValueError(f"scoring={scoring!r} is for compressed vectors; leave it out here")
         if self._inverse_norms is None:
             norms = np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors))
-            self._inverse_norms = 1 / np.where(norms > 0, norms, 1)
-        cosines = (self.vectors @ _unit(query[None, :])[0]) * self._inverse_norms
+            self._inverse_norms = np.float32(1) / np.where(norms > 0, norms, 1).astype(np.float32)
+        cosines = (self.vectors @ unit_rows(query[None, :])[0]) * self._inverse_norms
         return top_k(cosines, k)
 
 
@@ -419,11 +420,6 @@ def _is_pair(item: Any) -> bool:
 def _check_topn(topn: int) -> None:
     if isinstance(topn, bool) or not isinstance(topn, (int, np.integer)) or topn < 1:
         raise ValueError(f"topn={topn!r} must be a whole number of at least 1")
-
-
-def _unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
 
 
 def describe_path(path: str | os.PathLike[str], member: str | None = None) -> str:

@@ -77,8 +77,7 @@ class Vocabulary(Sequence[str]):
         total = int(ends[-1]) if len(ends) else 0
         # 4-byte positions halve the index of a file; 8 only where the text is that long
         dtype = np.uint32 if total < 2**32 else np.int64
-        offsets = np.zeros(len(ends) + 1, dtype=dtype)
-        offsets[1:] = ends
+        offsets: npt.NDArray[np.integer] = np.concatenate([[0], ends]).astype(dtype)
         return cls(blob, offsets)
 
     def __len__(self) -> int:

@@ -1,0 +1,92 @@
+"""The `embcompress` command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from embcompress._version import __version__
+from embcompress.cli import compress, convert, query
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="embcompress",
+    help="Make embeddings small and fast: compress, open, search.",
+    epilog="Example: embcompress compress glove.6B.300d.txt -o glove.safetensors",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("compress")(compress.compress)
+app.command("info")(query.info)
+app.command("search")(query.search)
+app.command("analogy")(query.analogy)
+app.command("export")(convert.export)
+app.command("convert")(convert.convert)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"embcompress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Make embeddings small and fast: compress, open, search."""
+
+
+def main() -> None:
+    """Run the command; user errors end in one line and exit status 2."""
+    # a polite kill ends as Ctrl-C does: temporary files are removed on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        sys.exit(app(prog_name="embcompress", standalone_mode=False))
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("interrupted; nothing was written", 130)
+    except BrokenPipeError:
+        # the reader of our output went away (| head): not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("EMBCOMPRESS_TRACEBACK"):
+            raise
+        message = _user_message(error)
+        if message is None:
+            raise
+        _stop(message, 2)
+
+
+def _user_message(error: Exception) -> str | None:
+    """One line for an error that the user can mend; None for our own mistakes."""
+    from embcompress._optional import MissingExtraError
+    from embcompress.vectors import UnknownWordError
+
+    if hasattr(error, "format_message"):  # wrong usage, from the command-line parser
+        return f"{error.format_message()} (see embcompress --help)"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "not enough memory; try --streaming, or --limit to read fewer words"
+    known: tuple[Any, ...] = (ValueError, TypeError, UnknownWordError, MissingExtraError, EOFError)
+    if isinstance(error, known):
+        return str(error)
+    return None
+
+
+def _stop(message: str, status: int) -> None:
+    line = " ".join(message.split())
+    print(f"embcompress: {line}", file=sys.stderr)  # noqa: T201
+    sys.exit(status)

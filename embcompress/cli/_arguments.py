@@ -1,0 +1,126 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Errors",
+    "InputFile",
+    "InputFormat",
+    "JsonFlag",
+    "Limit",
+    "Member",
+    "Scoring",
+    "ScoringOption",
+    "SkipBad",
+    "SmallFile",
+    "TextErrors",
+    "TopN",
+    "VocabularyFile",
+]
+
+
+_READING = "Reading the input"
+
+
+class InputFormat(StrEnum):
+    """Formats of float vectors that can be read."""
+
+    glove = "glove"
+    word2vec = "word2vec"
+    word2vec_bin = "word2vec-bin"
+    gensim = "gensim"
+    npz = "npz"
+    npy = "npy"
+
+
+class TextErrors(StrEnum):
+    """What to do about words that are not valid UTF-8."""
+
+    strict = "strict"
+    replace = "replace"
+    ignore = "ignore"
+
+
+class Scoring(StrEnum):
+    """How a query meets the codes."""
+
+    hamming = "hamming"
+    asymmetric = "asymmetric"
+
+
+InputFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Vectors: GloVe or word2vec text, fastText .vec, word2vec .bin, gensim, .npz, .npy; "
+        "plain, .gz, .bz2, .xz or in a .zip.",
+        show_default=False,
+    ),
+]
+SmallFile = Annotated[
+    Path, typer.Argument(help="File made by `embcompress compress`.", show_default=False)
+]
+FormatOption = Annotated[
+    InputFormat | None,
+    typer.Option(
+        "--format",
+        help="Input format.",
+        show_default="found by looking",
+        rich_help_panel=_READING,
+    ),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Read only the first N words.",
+        show_default="all",
+        metavar="N",
+        rich_help_panel=_READING,
+    ),
+]
+Member = Annotated[
+    str | None,
+    typer.Option(
+        help="File to read from a .zip.",
+        show_default="the only one",
+        metavar="NAME",
+        rich_help_panel=_READING,
+    ),
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad",
+        help="Skip and count bad rows instead of stopping.",
+        rich_help_panel=_READING,
+    ),
+]
+Errors = Annotated[
+    TextErrors,
+    typer.Option(
+        "--errors",
+        help="What to do about words that are not UTF-8.",
+        rich_help_panel=_READING,
+    ),
+]
+VocabularyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--vocabulary",
+        help="Words of an .npy matrix, one a line.",
+        show_default="beside it",
+        rich_help_panel=_READING,
+    ),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+TopN = Annotated[int, typer.Option("--topn", "-n", min=1, help="How many words.", metavar="N")]
+ScoringOption = Annotated[
+    Scoring,
+    typer.Option(help="hamming: bits against bits; asymmetric: real values against bits, finer."),
+]

@@ -1,0 +1,282 @@
+"""`embcompress compress`: a file of float vectors in, a file of codes out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcompress.cli._arguments import (
+    Errors,
+    FormatOption,
+    InputFile,
+    JsonFlag,
+    Limit,
+    Member,
+    SkipBad,
+    TextErrors,
+    VocabularyFile,
+)
+from embcompress.cli._output import human_bytes, print_json, print_pairs
+
+if TYPE_CHECKING:
+    from embcompress.compressed import CompressedVectors
+    from embcompress.quantizers import BinaryQuantizer
+    from embcompress.vectors import KeyedVectors
+
+__all__ = ["compress"]
+
+
+class QuantizerName(StrEnum):
+    """Quantizers by the name they have on the command line."""
+
+    iiq = "iiq"
+    itq = "itq"
+    pcasign = "pcasign"
+    lsh = "lsh"
+    sign = "sign"
+
+
+@dataclass
+class _Phases:
+    """Wall seconds of each phase, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def compress(
+    input: InputFile,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="File to write (.safetensors).", show_default=False),
+    ],
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Bits per word. More bits, better neighbours.",
+            show_default="as many as dimensions",
+            metavar="N",
+        ),
+    ] = None,
+    quantizer: Annotated[
+        QuantizerName, typer.Option(help="How bits are chosen; iiq keeps most.")
+    ] = QuantizerName.iiq,
+    n_remove: Annotated[
+        str,
+        typer.Option(
+            help="Dominant directions that iiq removes: a number, or auto to choose it from "
+            "the vectors.",
+            metavar="N|auto",
+        ),
+    ] = "auto",
+    limit: Limit = None,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help="Measure how many of the 10 float neighbours remain."),
+    ] = False,
+    streaming: Annotated[
+        bool,
+        typer.Option(
+            "--streaming",
+            help="Read the file twice and never hold all float vectors; fits on a sample.",
+        ),
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.", metavar="N")] = 0,
+    format: FormatOption = None,
+    member: Member = None,
+    vocabulary: VocabularyFile = None,
+    skip_bad: SkipBad = False,
+    errors: Errors = TextErrors.strict,
+    json: JsonFlag = False,
+) -> None:
+    """Compress a file of vectors to packed binary codes.
+
+    The output is one safetensors file with words, codes and encoder; it opens by memory map.
+    """
+    _check_output(output, input)
+    model = _make_quantizer(quantizer, bits, n_remove, seed, verbose=True)
+    options = {
+        "format": None if format is None else str(format),
+        "limit": limit,
+        "member": member,
+        "vocabulary": vocabulary,
+        "skip_bad": skip_bad,
+        "errors": str(errors),
+    }
+    phases = _Phases()
+    if streaming:
+        if quality:
+            raise ValueError("--quality needs all float vectors; leave out --streaming")
+        small = _compress_streaming(input, model, options, seed, phases)
+        vectors = None
+    else:
+        small, vectors = _compress_in_memory(input, model, options, phases)
+    with phases("write"):
+        small.save(output)
+    recall = None
+    if quality and vectors is not None:
+        recall = _measure(vectors, small, phases)
+    summary = _summary(small, output, phases, recall)
+    if json:
+        print_json(summary)
+    else:
+        print_pairs(_lines(summary))
+
+
+def _compress_in_memory(
+    path: Path, model: BinaryQuantizer, options: dict[str, Any], phases: _Phases
+) -> tuple[CompressedVectors, KeyedVectors]:
+    from embcompress.compressed import CompressedVectors
+    from embcompress.formats import load_vectors
+
+    with phases("read"):
+        vectors = load_vectors(path, progress=True, **options)
+    with phases("fit"):
+        model.fit(vectors.vectors)
+    with phases("encode"):
+        small = CompressedVectors.encode(vectors, model, progress=True)
+    return small, vectors
+
+
+def _compress_streaming(
+    path: Path, model: BinaryQuantizer, options: dict[str, Any], seed: int, phases: _Phases
+) -> CompressedVectors:
+    from embcompress.compressed import CompressedVectors, sample_rows
+    from embcompress.formats import open_vectors
+
+    with phases("read"), open_vectors(path, progress=True, **options) as reader:
+        sample = sample_rows((chunk.vectors for chunk in reader.chunks()), random_state=seed)
+    with phases("fit"):
+        model.fit(sample)
+    with phases("encode"), open_vectors(path, progress=True, **options) as reader:
+        chunks = ((chunk.words, chunk.vectors) for chunk in reader.chunks())
+        small = CompressedVectors.encode_chunks(chunks, model)
+        small.source = reader.source
+    return small
+
+
+def _measure(vectors: KeyedVectors, small: CompressedVectors, phases: _Phases) -> dict[str, float]:
+    from embcompress.quality import neighbour_recall
+
+    with phases("quality"):
+        return {
+            scoring: neighbour_recall(vectors, small, scoring=scoring, progress=True)
+            for scoring in ("hamming", "asymmetric")
+        }
+
+
+def _make_quantizer(
+    name: QuantizerName, bits: int | None, n_remove: str, seed: int, *, verbose: bool
+) -> BinaryQuantizer:
+    from embcompress import quantizers
+
+    if name is QuantizerName.sign:
+        if bits is not None:
+            raise ValueError("--bits: sign makes one bit per dimension; leave it out or use iiq")
+        return quantizers.Sign()
+    if n_remove != "auto" and name is not QuantizerName.iiq:
+        raise ValueError(f"--n-remove is for iiq; {name} removes no directions")
+    if name is QuantizerName.pcasign:
+        return quantizers.PCASign(n_bits=bits)
+    if name is QuantizerName.lsh:
+        return quantizers.LSH(n_bits=bits, random_state=seed)
+    if name is QuantizerName.itq:
+        return quantizers.ITQ(n_bits=bits, random_state=seed, verbose=verbose)
+    if n_remove != "auto" and not n_remove.isdecimal():
+        raise ValueError(f"--n-remove {n_remove}: a whole number or auto is needed")
+    chosen = "auto" if n_remove == "auto" else int(n_remove)
+    return quantizers.IIQ(n_bits=bits, n_remove=chosen, random_state=seed, verbose=verbose)
+
+
+def _check_output(output: Path, input: Path) -> None:
+    """Find out before the long work that the result can be written."""
+    folder = output.parent
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: the output folder does not exist")
+    if output.is_dir():
+        raise ValueError(f"{output}: the output is a folder; name a file in it")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder}: the output folder is not writable")
+    if output.exists() and input.exists() and output.samefile(input):
+        raise ValueError(f"{output}: input and output are the same file")
+
+
+def _summary(
+    small: CompressedVectors, output: Path, phases: _Phases, recall: dict[str, float] | None
+) -> dict[str, Any]:
+    float_bytes = len(small) * small.vector_size * 4
+    file_bytes = output.stat().st_size
+    source = small.source
+    summary: dict[str, Any] = {
+        "output": str(output),
+        "words": len(small),
+        "dimensions": small.vector_size,
+        "bits": small.n_bits,
+        "quantizer": small.quantizer,
+        "code_bytes": small.codes.nbytes,
+        "file_bytes": file_bytes,
+        "float_bytes": float_bytes,
+        "input_bytes": source.n_bytes if source else None,
+        "ratio_codes": float_bytes / max(small.codes.nbytes, 1),
+        "ratio_file": float_bytes / file_bytes,
+        "duplicates": source.n_duplicates if source else 0,
+        "skipped": source.n_skipped if source else 0,
+        "seconds": {name: round(value, 3) for name, value in phases.seconds.items()},
+        **{name: float(value) for name, value in small.info.items()},
+    }
+    if recall is not None:
+        summary["recall_at_10"] = recall
+    return summary
+
+
+def _lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = [
+        ("words", f"{summary['words']:,} x {summary['dimensions']} dimensions"),
+        ("codes", f"{summary['bits']} bits, {summary['quantizer']}"),
+    ]
+    dropped = [(summary["duplicates"], "duplicate words"), (summary["skipped"], "bad rows")]
+    if any(count for count, _ in dropped):
+        lines.append(("dropped", ", ".join(f"{n:,} {what}" for n, what in dropped if n)))
+    if "n_removed" in summary:
+        lines.append(("directions removed", f"{summary['n_removed']:.0f}"))
+    if "isotropy_before" in summary:
+        before, after = summary["isotropy_before"], summary["isotropy_after"]
+        lines.append(("isotropy", f"{before:.3f} before, {after:.3f} after"))
+    input_bytes = summary["input_bytes"]
+    against_input = (
+        f", {input_bytes / summary['file_bytes']:.1f}x smaller than the input"
+        if input_bytes
+        else ""
+    )
+    lines += [
+        (
+            "codes alone",
+            f"{human_bytes(summary['code_bytes'])}, {summary['ratio_codes']:.1f}x smaller "
+            "than float32",
+        ),
+        (
+            "whole file",
+            f"{human_bytes(summary['file_bytes'])}, {summary['ratio_file']:.1f}x smaller "
+            f"than float32{against_input}",
+        ),
+    ]
+    if "recall_at_10" in summary:
+        found = ", ".join(f"{value:.3f} {name}" for name, value in summary["recall_at_10"].items())
+        lines.append(("recall@10", f"{found} (share of the float neighbours kept)"))
+    phases = ", ".join(f"{name} {value:.1f}" for name, value in summary["seconds"].items())
+    lines += [("seconds", phases), ("written", summary["output"])]
+    return lines

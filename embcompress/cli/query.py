@@ -1,0 +1,119 @@
+"""`embcompress info`, `search` and `analogy`: ask a compressed file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from embcompress.cli._arguments import JsonFlag, Scoring, ScoringOption, SmallFile, TopN
+from embcompress.cli._output import human_bytes, print_json, print_pairs, print_table
+
+if TYPE_CHECKING:
+    from embcompress.compressed import CompressedVectors
+
+__all__ = ["analogy", "info", "search"]
+
+
+def info(file: SmallFile, json: JsonFlag = False) -> None:
+    """Show what a compressed file holds, and where its bytes go."""
+    from embcompress.compressed import CompressedVectors
+
+    small = CompressedVectors.load(file)
+    described = _describe(small, file.stat().st_size)
+    if json:
+        print_json(described)
+        return
+    pairs = [
+        ("words", f"{described['words']:,}"),
+        ("codes", f"{described['bits']} bits, {described['quantizer']}"),
+        ("decoded", f"{described['dimensions']} dimensions"),
+    ]
+    pairs += [(name.replace("_", " "), value) for name, value in described["info"].items()]
+    pairs += [
+        ("bytes", human_bytes(described["file_bytes"])),
+        *((f"  {name}", human_bytes(size)) for name, size in described["parts"].items()),
+        (
+            "ratio",
+            f"{described['ratio_codes']:.1f}x codes alone, {described['ratio_file']:.1f}x "
+            "whole file, against float32",
+        ),
+    ]
+    if small.source is not None:
+        pairs.append(("made from", f"{small.source.path} ({small.source.format})"))
+    pairs.append(("first words", " ".join(small.index_to_key[:8])))
+    print_pairs(pairs)
+
+
+def search(
+    file: SmallFile,
+    words: Annotated[list[str], typer.Argument(help="Words to look up.", show_default=False)],
+    topn: TopN = 10,
+    scoring: ScoringOption = Scoring.hamming,
+    json: JsonFlag = False,
+) -> None:
+    """Show the nearest neighbours of words."""
+    from embcompress.compressed import CompressedVectors
+
+    small = CompressedVectors.load(file)
+    found = {
+        word: small.most_similar(word, topn=topn, scoring=str(scoring))
+        for word in dict.fromkeys(words)
+    }
+    if json:
+        print_json({word: _as_dicts(neighbours) for word, neighbours in found.items()})
+        return
+    for number, (word, neighbours) in enumerate(found.items()):
+        if number:
+            typer.echo()
+        print_table([word, "similarity"], _as_rows(neighbours))
+
+
+def analogy(
+    file: SmallFile,
+    a: Annotated[str, typer.Argument(help="a is to b ...", show_default=False)],
+    b: Annotated[str, typer.Argument(help="a is to b ...", show_default=False)],
+    c: Annotated[str, typer.Argument(help="... as c is to what?", show_default=False)],
+    topn: TopN = 5,
+    scoring: ScoringOption = Scoring.asymmetric,
+    json: JsonFlag = False,
+) -> None:
+    """Complete an analogy: a is to b as c is to ... (3CosAdd: b - a + c)."""
+    from embcompress.compressed import CompressedVectors
+
+    small = CompressedVectors.load(file)
+    found = small.most_similar(positive=[b, c], negative=[a], topn=topn, scoring=str(scoring))
+    if json:
+        print_json({"a": a, "b": b, "c": c, "answers": _as_dicts(found)})
+        return
+    print_table([f"{a} : {b} = {c} :", "similarity"], _as_rows(found))
+
+
+def _describe(small: CompressedVectors, file_bytes: int) -> dict[str, Any]:
+    parts = {
+        "codes": small.codes.nbytes,
+        "words": small.index_to_key.blob.nbytes + small.index_to_key.offsets.nbytes,
+        "encoder": small.encoder.nbytes,
+    }
+    parts["header"] = file_bytes - sum(parts.values())
+    float_bytes = len(small) * small.vector_size * 4
+    return {
+        "words": len(small),
+        "bits": small.n_bits,
+        "dimensions": small.vector_size,
+        "quantizer": small.quantizer,
+        "info": small.info,
+        "file_bytes": file_bytes,
+        "parts": parts,
+        "ratio_codes": float_bytes / max(small.codes.nbytes, 1),
+        "ratio_file": float_bytes / file_bytes,
+        "source": None if small.source is None else small.source.path,
+    }
+
+
+def _as_dicts(neighbours: list[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"word": word, "similarity": round(score, 6)} for word, score in neighbours]
+
+
+def _as_rows(neighbours: list[tuple[str, float]]) -> list[list[str]]:
+    return [[word, f"{score:.3f}"] for word, score in neighbours]

@@ -1,0 +1,437 @@
+"""Word vectors as packed codes: a file that opens at once and answers in bits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from embcompress.codes import asymmetric_scores, check_codes, code_bytes, pack_bits, unpack_signs
+from embcompress.container import Container, FormatError, load_container, save_container
+from embcompress.encoder import Encoder, unit_rows
+from embcompress.progress import ProgressBar
+from embcompress.vectors import (
+    Floats,
+    KeyedVectors,
+    Source,
+    WordVectors,
+    top_k,
+)
+from embcompress.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from embcompress.index import HammingIndex
+
+__all__ = ["CompressedVectors", "Quantizer", "sample_rows"]
+
+_KIND = "vectors"
+_CHUNK_ROWS = 16_384
+SCORINGS = ("hamming", "asymmetric")
+
+
+class Quantizer(Protocol):
+    """What :meth:`CompressedVectors.compress` needs of a quantizer."""
+
+    encoder_: Encoder
+
+    def fit(self, X: npt.ArrayLike) -> Any:
+        """Learn from rows; sets ``encoder_``."""
+
+
+class CompressedVectors(WordVectors):
+    """Words with packed binary codes, and the encoder that made them.
+
+    Made by :meth:`compress`, opened by :meth:`load`. Similarity is ``1 - 2 h / n_bits`` with the
+    Hamming distance h, which is the cosine of the -1/+1 vectors.
+
+    With ``scoring="hamming"`` (the default) a query is cut to bits first. With
+    ``scoring="asymmetric"`` it keeps its real values: a user's own vector as it is projected, a
+    word or a sum of words as it is decoded. That separates near ties and costs more time.
+
+    Parameters
+    ----------
+    index_to_key : Vocabulary
+    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+    encoder : Encoder
+    quantizer : str
+        Name of the class that made the codes.
+    info : mapping of str to str, optional
+        What else is to be stored in the header, such as the isotropy before and after.
+    source : Source, optional
+        Where the float vectors came from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the parts do not fit together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from embcompress import CompressedVectors, KeyedVectors, Sign
+    >>> kv = KeyedVectors(["cat", "dog", "car"], [[1, 2, -1], [1, 1, -2], [-1, 1, 2.0]])
+    >>> small = CompressedVectors.compress(kv, Sign())
+    >>> small.most_similar("cat", topn=1)
+    [('dog', 1.0)]
+    """
+
+    def __init__(
+        self,
+        index_to_key: Vocabulary,
+        codes: npt.NDArray[np.uint8],
+        encoder: Encoder,
+        *,
+        quantizer: str,
+        info: dict[str, str] | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.codes = check_codes(codes, encoder.n_bits)
+        if len(self.codes) != len(index_to_key):
+            raise ValueError(f"{len(index_to_key)} words came with {len(self.codes)} codes")
+        self.index_to_key = index_to_key
+        self.encoder = encoder
+        self.quantizer = quantizer
+        self.info = dict(info or {})
+        self.source = source
+        self._index: HammingIndex | None = None
+
+    def __repr__(self) -> str:
+        return f"CompressedVectors({len(self):,} words x {self.n_bits} bits, {self.quantizer})"
+
+    @property
+    def n_bits(self) -> int:
+        """Code length in bits."""
+        return self.encoder.n_bits
+
+    @property
+    def vector_size(self) -> int:
+        """Number of dimensions of the vectors that codes are decoded to."""
+        return self.encoder.n_features
+
+    @property
+    def index(self) -> HammingIndex:
+        """Search index over the codes; built on first use."""
+        if self._index is None:
+            from embcompress.index import HammingIndex
+
+            self._index = HammingIndex(n_bits=self.n_bits)
+            self._index.add(self.codes)
+        return self._index
+
+    @classmethod
+    def compress(
+        cls, vectors: KeyedVectors, quantizer: Quantizer, *, progress: bool = False
+    ) -> CompressedVectors:
+        """Fit a quantizer on word vectors and encode them.
+
+        Parameters
+        ----------
+        vectors : KeyedVectors
+        quantizer : quantizer of this package
+            Fitted here; a fitted one is fitted again.
+        progress : bool, default False
+            Show progress bars.
+
+        Returns
+        -------
+        CompressedVectors
+
+        Raises
+        ------
+        ValueError
+            If the quantizer's parameters do not fit the vectors.
+        """
+        quantizer.fit(vectors.vectors)
+        return cls.encode(vectors, quantizer, progress=progress)
+
+    @classmethod
+    def encode(
+        cls, vectors: KeyedVectors, quantizer: Quantizer, *, progress: bool = False
+    ) -> CompressedVectors:
+        """Encode word vectors with a fitted quantizer.
+
+        Parameters
+        ----------
+        vectors : KeyedVectors
+        quantizer : fitted quantizer
+        progress : bool, default False
+            Show a progress bar.
+
+        Returns
+        -------
+        CompressedVectors
+        """
+        encoder = quantizer.encoder_
+        codes = np.empty((len(vectors), code_bytes(encoder.n_bits)), dtype=np.uint8)
+        with ProgressBar("Encoding", len(vectors), unit="words", enabled=progress) as bar:
+            for start in range(0, len(vectors), _CHUNK_ROWS):
+                rows = vectors.vectors[start : start + _CHUNK_ROWS]
+                codes[start : start + len(rows)] = encoder.encode(rows)
+                bar.advance(len(rows))
+        return cls._from_fit(vectors.index_to_key, codes, quantizer, vectors.source)
+
+    @classmethod
+    def encode_chunks(
+        cls, chunks: Iterable[tuple[Vocabulary, Floats]], quantizer: Quantizer
+    ) -> CompressedVectors:
+        """Encode a stream of words and vectors with a fitted quantizer.
+
+        Only codes and words are kept, so memory is bounded by them and one chunk.
+
+        Parameters
+        ----------
+        chunks : iterable of (Vocabulary, ndarray of shape (m, n_features))
+        quantizer : fitted quantizer
+
+        Returns
+        -------
+        CompressedVectors
+
+        Raises
+        ------
+        ValueError
+            If there is no chunk.
+        """
+        blobs, lengths, codes = [], [], []
+        for words, rows in chunks:
+            codes.append(quantizer.encoder_.encode(rows))
+            blobs.append(words.blob)
+            lengths.append(np.diff(words.offsets.astype(np.int64)))
+        if not codes:
+            raise ValueError("there are no vectors to encode")
+        words = Vocabulary.from_lengths(np.concatenate(blobs), np.concatenate(lengths))
+        return cls._from_fit(words, np.concatenate(codes), quantizer, None)
+
+    @classmethod
+    def _from_fit(
+        cls,
+        words: Vocabulary,
+        codes: npt.NDArray[np.uint8],
+        quantizer: Quantizer,
+        source: Source | None,
+    ) -> CompressedVectors:
+        return cls(
+            words,
+            codes,
+            quantizer.encoder_,
+            quantizer=type(quantizer).__name__,
+            info=_learned(quantizer),
+            source=source,
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the file: one safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            Usually ends in ``.safetensors``.
+
+        Raises
+        ------
+        OSError
+            If the folder does not exist or is not writable, or the disk is full.
+        """
+        tensors = {
+            "codes": self.codes,
+            "vocab": self.index_to_key.blob,
+            "vocab_offsets": self.index_to_key.offsets,
+            **self.encoder.to_tensors(),
+        }
+        metadata = {
+            **{f"info_{name}": value for name, value in self.info.items()},
+            **self.encoder.to_metadata(),
+            "quantizer": self.quantizer,
+            "bitorder": "big",
+        }
+        if self.source is not None:
+            metadata |= {
+                "source": self.source.path,
+                "source_format": self.source.format,
+                "source_bytes": str(self.source.n_bytes),
+            }
+        save_container(path, tensors, kind=_KIND, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CompressedVectors:
+        """Open a file by memory map: the time does not grow with the number of words.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        CompressedVectors
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged, of a newer version, or no file of compressed vectors.
+        OSError
+            If it cannot be read.
+        """
+        container = load_container(path, kind=_KIND)
+        encoder = Encoder.from_container(container)
+        codes = container.tensor("codes", (np.uint8,), 2)
+        if codes.shape[1] != code_bytes(encoder.n_bits):
+            raise FormatError(
+                f"{container.path}: codes have {codes.shape[1]} bytes per word, expected "
+                f"{code_bytes(encoder.n_bits)} for n_bits={encoder.n_bits}"
+            )
+        if container.value("bitorder") != "big":
+            raise FormatError(
+                f"{container.path}: bit order {container.value('bitorder')!r}, expected 'big'"
+            )
+        prefix = "info_"
+        info = {
+            name.removeprefix(prefix): value
+            for name, value in container.metadata.items()
+            if name.startswith(prefix)
+        }
+        return cls(
+            _read_vocabulary(container, len(codes)),
+            codes,
+            encoder,
+            quantizer=container.value("quantizer"),
+            info=info,
+            source=_read_source(container),
+        )
+
+    def decode(self) -> KeyedVectors:
+        """All vectors, decoded to float32.
+
+        Returns
+        -------
+        KeyedVectors
+            As large as the original vectors were.
+        """
+        return KeyedVectors(self.index_to_key, self.encoder.decode(self.codes), source=self.source)
+
+    def _rows(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
+        return self.encoder.decode(self.codes[list(indices)])
+
+    def _unit_rows(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
+        codes = self.codes[list(indices)]
+        gaps = np.abs(self.encoder.decode_scores(codes) - self.encoder.thresholds)
+        # never 0: a bit whose side was empty in training still keeps its sign
+        return unit_rows(
+            unpack_signs(codes, self.n_bits) * np.maximum(gaps, 1e-12).astype(np.float32)
+        )
+
+    def _unit_query(self, vector: Floats) -> npt.NDArray[np.float32]:
+        return unit_rows(self.encoder.project(vector[None, :].astype(np.float32)))[0]
+
+    def similarity(self, key1: str, key2: str) -> float:
+        """Similarity of two words: 1 - 2 x Hamming distance / n_bits, from -1 to 1.
+
+        Parameters
+        ----------
+        key1, key2 : str
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        UnknownWordError
+            If a word is not there.
+        """
+        first, second = self.codes[[self.get_index(key1), self.get_index(key2)]]
+        return 1 - 2 * int(np.bitwise_count(first ^ second).sum()) / self.n_bits
+
+    def _nearest(
+        self, query: npt.NDArray[np.float32], k: int, scoring: str | None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        scoring = scoring or "hamming"
+        if scoring not in SCORINGS:
+            raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
+        if scoring == "asymmetric":
+            length = np.linalg.norm(query) * np.sqrt(self.n_bits)
+            scores = asymmetric_scores(query[None, :], self.codes, self.n_bits)[0]
+            return top_k(scores / np.float32(max(length, 1e-30)), k)
+        distances, indices = self.index.search(pack_bits(query[None, :] >= 0), k)
+        return indices[0], (1 - 2 * distances[0] / self.n_bits).astype(np.float32)
+
+
+def _learned(quantizer: Quantizer) -> dict[str, str]:
+    """What a reader of the file may want to know about the fit, as header entries."""
+    info = {}
+    for name in ("n_removed_", "n_iter_", "loss_"):
+        if hasattr(quantizer, name):
+            info[name.rstrip("_")] = f"{getattr(quantizer, name):.6g}"
+    if hasattr(quantizer, "isotropy_"):
+        before, after = quantizer.isotropy_
+        info |= {"isotropy_before": f"{before:.4f}", "isotropy_after": f"{after:.4f}"}
+    return info
+
+
+def _read_vocabulary(container: Container, n: int) -> Vocabulary:
+    blob = container.tensor("vocab", (np.uint8,), 1)
+    offsets = container.tensor("vocab_offsets", (np.uint32, np.int64), 1)
+    path = Path(container.path)
+    if len(offsets) != n + 1:
+        raise FormatError(f"{path}: {len(offsets)} word positions, expected {n + 1} for {n} codes")
+    if int(offsets[0]) != 0 or int(offsets[-1]) != len(blob) or (offsets[1:] < offsets[:-1]).any():
+        raise FormatError(
+            f"{path}: word positions are out of order or do not span the {len(blob)} bytes of words"
+        )
+    return Vocabulary(blob, offsets)
+
+
+def _read_source(container: Container) -> Source | None:
+    if "source" not in container.metadata:
+        return None
+    return Source(
+        path=container.value("source"),
+        format=container.value("source_format"),
+        n_bytes=container.integer("source_bytes"),
+    )
+
+
+def sample_rows(
+    chunks: Iterable[Floats], n: int = 100_000, *, random_state: int = 0
+) -> npt.NDArray[np.float32]:
+    """Draw rows from a stream, every row with the same chance.
+
+    Each row gets a random number; the `n` smallest stay. Memory is bounded by the sample and one
+    chunk.
+
+    Parameters
+    ----------
+    chunks : iterable of ndarray of shape (m, d)
+    n : int, default 100000
+        Rows to keep; all if there are fewer.
+    random_state : int
+
+    Returns
+    -------
+    ndarray of float32, shape (at most n, d)
+        In the order of the stream.
+
+    Raises
+    ------
+    ValueError
+        If there is no row.
+    """
+    random = np.random.default_rng(random_state)
+    kept: npt.NDArray[np.float32] | None = None
+    keys = np.empty(0)
+    for rows in chunks:
+        new_keys = random.random(len(rows))
+        if len(keys) == n:  # most rows of a long stream lose against the sample at once
+            winners = new_keys < keys.max()
+            rows, new_keys = rows[winners], new_keys[winners]
+        kept = rows if kept is None else np.concatenate([kept, rows])
+        keys = np.concatenate([keys, new_keys])
+        if len(keys) > n:
+            stay = np.sort(np.argpartition(keys, n)[:n])
+            kept, keys = kept[stay], keys[stay]
+    if kept is None or not len(kept):
+        raise ValueError("there are no vectors to draw from")
+    return kept.astype(np.float32, copy=False)

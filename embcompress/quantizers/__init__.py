@@ -1,0 +1,8 @@
+"""Float matrix -> packed binary codes, as scikit-learn transformers."""
+
+from embcompress.quantizers.base import BinaryQuantizer
+from embcompress.quantizers.baselines import LSH, PCASign, Sign
+from embcompress.quantizers.iiq import IIQ
+from embcompress.quantizers.itq import ITQ
+
+__all__ = ["IIQ", "ITQ", "LSH", "BinaryQuantizer", "PCASign", "Sign"]
