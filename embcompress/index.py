@@ -267,9 +267,9 @@ class HammingIndex:
         """Write the index to a file, whole or not at all.
 
         The file is a FAISS binary index file, which ``faiss.read_index_binary`` opens, followed by
-        a footer that FAISS does not read: a JSON object with the number of bits, the size and
-        the checksum of what is before it, then its own length (8 bytes, little-endian), then
-        8 bytes that mark it.
+        a footer that FAISS does not read: a JSON object with the number of bits, and with the
+        size and the CRC-32 of what is before it; then its own length and CRC-32 (4 bytes each,
+        little-endian), and 8 bytes that mark it.
 
         Parameters
         ----------
@@ -528,7 +528,11 @@ def _write(path: str | os.PathLike[str], index: Any, *, n_bits: int, kind: str) 
         )
         entries = asdict(found) | {"format_version": _FORMAT_VERSION, "padded_bits": int(index.d)}
         text = json.dumps(entries, sort_keys=True, separators=(",", ":")).encode()
-        file.write(text + len(text).to_bytes(8, "little") + _MAGIC)
+        file.write(text + b"".join(_uint32(n) for n in (len(text), zlib.crc32(text))) + _MAGIC)
+
+
+def _uint32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
 
 
 def _inspect(path: Path) -> _Found:
@@ -555,11 +559,11 @@ def _inspect(path: Path) -> _Found:
         if len(tail) < 16 or tail[8:] != _MAGIC:
             found = _Found(kind, n_bytes, n_codes)
         else:
-            n_text = int.from_bytes(tail[:8], "little")
+            n_text, checksum = (int.from_bytes(tail[i : i + 4], "little") for i in (0, 4))
             if n_text > n_bytes - 16 - _FAISS_HEADER_BYTES:
                 raise FormatError(f"{path}: damaged footer: {n_text} bytes in a file of {n_bytes}")
             file.seek(n_bytes - 16 - n_text)
-            found = _parse_footer(path, file.read(n_text), width)
+            found = _parse_footer(path, file.read(n_text), checksum, width)
             if found.payload_bytes != n_bytes - 16 - n_text:
                 raise _truncated(path, n_bytes, str(found.payload_bytes + n_text + 16))
     if (found.kind, found.n_codes) != (kind, n_codes):
@@ -586,7 +590,7 @@ def _kind(path: Path, head: bytes) -> str:
     if fourcc[:1] == b"I" and name.isascii() and name.isalnum() and len(name) == 4:
         raise FormatError(
             f"{path}: a float FAISS index ({name!r}); expected a binary one "
-            "(_faiss.read_index opens this file)"
+            "(faiss.read_index opens this file)"
         )
     raise FormatError(f"{path}: not a FAISS binary index file (it starts with {fourcc!r})")
 
@@ -597,12 +601,16 @@ def _truncated(path: Path, found: int, expected: str) -> FormatError:
     )
 
 
-def _parse_footer(path: Path, text: bytes, width: int) -> _Found:
+def _parse_footer(path: Path, text: bytes, checksum: int, width: int) -> _Found:
     try:
+        if zlib.crc32(text) != checksum:
+            raise ValueError("the checksum is another")
         entries = json.loads(text)
         version = entries.pop("format_version")
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise FormatError(f"{path}: damaged footer: {text[:40]!r} is not its JSON") from error
+        raise FormatError(
+            f"{path}: damaged footer: {text[:40]!r} is not what was written"
+        ) from error
     if version != _FORMAT_VERSION:
         raise FormatError(
             f"{path}: format version {version!r}, this embcompress {__version__} reads version "
