@@ -12,8 +12,7 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,10 +140,11 @@ class HammingIndex:
         self.random_state = _seed(random_state)
         self.padded_bits = _fast_width(self.n_bits)
         self._index: Any = None  # built by the first add, which knows how many codes come
+        self._n_codes = 0
         self._mapped = False
 
     def __len__(self) -> int:
-        return 0 if self._index is None else int(self._index.ntotal)
+        return self._n_codes
 
     def __repr__(self) -> str:
         place = ", memory-mapped" if self._mapped else ""
@@ -176,10 +176,7 @@ class HammingIndex:
             )
         if not len(array):
             return
-        with _threads(self.n_threads):
-            if self._index is None:
-                self._index = _BUILDERS[self.kind](self, array)
-            _APPENDERS[self.kind](self._index, array)
+        _on_threads(self.n_threads or _faiss.omp_get_max_threads(), self._append, array)
 
     def search(self, queries: npt.ArrayLike, k: int) -> tuple[Distances, Indices]:
         """Find the nearest codes of every query.
@@ -207,18 +204,10 @@ class HammingIndex:
         """
         array = self._check(queries, "queries")
         k = _count("k", k)
-        n_codes = len(self)
-        if not n_codes:
+        if not self._n_codes:
             raise ValueError("the index is empty; add codes before searching")
-        n_found = min(k, n_codes)
-        padded = _padded(array, self._index.code_size)
-        with _threads(self.n_threads, -(-len(array) // _QUERY_BLOCK[self.kind])):
-            if self.kind == "flat":  # FAISS keeps this order by itself; the tests hold it to that
-                distances, indices = self._index.search(padded, n_found)
-            else:
-                self._set_effort()
-                distances, indices = self._index.search(padded, n_found)
-                distances, indices = _ordered(distances, indices, self.n_bits + 1)
+        n_found = min(k, self._n_codes)
+        distances, indices = self._find(_padded(array, self.padded_bits // 8), n_found)
         if n_found < k:
             missing = ((0, 0), (0, k - n_found))
             distances = np.pad(distances, missing, constant_values=self.n_bits + 1)
@@ -334,14 +323,30 @@ class HammingIndex:
             raise ValueError(f"{path}: holds codes of {width} bits, n_bits={n_bits} was asked for")
         self = cls(n_bits or width, kind=found.kind, n_threads=n_threads)
         self.padded_bits = int(index.d)
-        self._index, self._mapped = index, mapped
+        self._index, self._n_codes, self._mapped = index, int(index.ntotal), mapped
         _RECALL[self.kind](self)
         return self
+
+    def _append(self, codes: Codes) -> None:
+        if self._index is None:
+            self._index = _BUILDERS[self.kind](self, codes)
+        _APPENDERS[self.kind](self._index, codes)
+        self._n_codes = int(self._index.ntotal)
+
+    def _find(self, padded: Codes, k: int) -> tuple[Distances, Indices]:
+        """Search with checked queries: the place of the engine."""
+        useful = -(-len(padded) // _QUERY_BLOCK[self.kind])
+        n_threads = min(self.n_threads or _faiss.omp_get_max_threads(), useful) or 1
+        if self.kind == "flat":  # FAISS keeps the order by itself; the tests hold it to that
+            return _on_threads(n_threads, self._index.search, padded, k)
+        self._set_effort()
+        distances, indices = _on_threads(n_threads, self._index.search, padded, k)
+        return _ordered(distances, indices, self.n_bits + 1)
 
     def _check(self, codes: npt.ArrayLike, name: str) -> Codes:
         array = check_codes(codes, self.n_bits, name=name)
         n_pad = -self.n_bits % 8
-        if n_pad and (array[:, -1] & ((1 << n_pad) - 1)).any():
+        if n_pad and _last_bytes(array) & ((1 << n_pad) - 1):
             raise ValueError(
                 f"{name} has bits set behind bit {self.n_bits}; pad bits must be 0: is "
                 f"n_bits={self.n_bits} right, and the first bit the most significant?"
@@ -358,6 +363,8 @@ class HammingIndex:
 
 def _count(name: str, value: Any) -> int:
     """Check a whole number of at least 1."""
+    if type(value) is int and value >= 1:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
     return int(value)
@@ -379,6 +386,13 @@ def _choice(name: str, value: str, allowed: dict[str, Any]) -> str:
     return value
 
 
+def _last_bytes(codes: Codes) -> int:
+    """All last bytes, ORed."""
+    if len(codes) == 1:  # after a scan every NumPy call is cold; this is the cheapest one
+        return int(codes.item(-1))
+    return int(np.bitwise_or.reduce(codes[:, -1]))
+
+
 def _fast_width(n_bits: int) -> int:
     """Smallest width, in bits, that FAISS is fast at and that holds `n_bits`."""
     return next((width for width in _FAST_BITS if width >= n_bits), -(-n_bits // 64) * 64)
@@ -393,19 +407,14 @@ def _padded(codes: Codes, width: int) -> Codes:
     return wide
 
 
-@contextmanager
-def _threads(wanted: int | None, useful: int | None = None) -> Iterator[None]:
-    """Set FAISS's threads for a block, and set them back."""
+def _on_threads(n_threads: int, call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call with FAISS set to a number of threads, and set it back."""
     before = _faiss.omp_get_max_threads()
-    now = wanted or before
-    if useful is not None:
-        now = max(1, min(now, useful))
-    if now == before:
-        yield
-        return
-    _faiss.omp_set_num_threads(now)
+    if n_threads == before:
+        return call(*arguments)
+    _faiss.omp_set_num_threads(n_threads)
     try:
-        yield
+        return call(*arguments)
     finally:
         _faiss.omp_set_num_threads(before)
 

@@ -15,6 +15,7 @@ from embcompress.index import HammingIndex
 
 KINDS = ["flat", "ivf", "hnsw"]
 MAGIC = b"EMBCIDX\n"
+CAN_MAP = hasattr(faiss, "IO_FLAG_MMAP_IFC")
 
 
 def random_codes(n, n_bits, seed=0, n_free=None):
@@ -325,7 +326,7 @@ def test_round_trip(tmp_path, kind, mmap):
     loaded = HammingIndex.load(path, mmap=mmap)
     assert (loaded.n_bits, loaded.kind, loaded.padded_bits) == (100, kind, 128)
     assert len(loaded) == 800
-    assert ("memory-mapped" in repr(loaded)) == (mmap and kind == "flat")
+    assert ("memory-mapped" in repr(loaded)) == (mmap and kind == "flat" and CAN_MAP)
     if kind == "ivf":
         assert (loaded.n_probe, loaded.n_lists) == (3, index.n_lists)
     if kind == "hnsw":
@@ -365,6 +366,7 @@ def test_a_loaded_index_grows(tmp_path, kind):
     np.testing.assert_array_equal(distances, 0)
 
 
+@pytest.mark.skipif(not CAN_MAP, reason="this version of FAISS does not map flat indexes")
 def test_a_mapped_index_does_not_grow(tmp_path):
     index, codes = made()
     index.save(tmp_path / "x")
@@ -450,7 +452,7 @@ def test_a_changed_byte_is_found_when_the_file_is_read(tmp_path, kind):
 def test_every_changed_bit_of_header_and_footer_is_found(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("damage")
     kind = data.draw(st.sampled_from(KINDS))
-    made(kind, n=40)[0].save(folder / "x")
+    made(kind, n=40, n_threads=1)[0].save(folder / "x")
     content = bytearray((folder / "x").read_bytes())
     payload, _ = split_file(folder / "x")
     place = data.draw(st.integers(0, 60) | st.integers(len(payload), len(content) - 1))
