@@ -42,9 +42,9 @@ class InputFormat(StrEnum):
 class TextErrors(StrEnum):
     """What to do about words that are not valid UTF-8."""
 
-    strict = "strict"
-    replace = "replace"
-    ignore = "ignore"
+    STRICT = "strict"
+    REPLACE = "replace"
+    IGNORE = "ignore"
 
 
 class Scoring(StrEnum):

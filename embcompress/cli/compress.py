@@ -100,7 +100,7 @@ def compress(
     member: Member = None,
     vocabulary: VocabularyFile = None,
     skip_bad: SkipBad = False,
-    errors: Errors = TextErrors.strict,
+    errors: Errors = TextErrors.STRICT,
     json: JsonFlag = False,
 ) -> None:
     """Compress a file of vectors to packed binary codes.

@@ -90,7 +90,7 @@ def convert(
     member: Member = None,
     vocabulary: VocabularyFile = None,
     skip_bad: SkipBad = False,
-    errors: Errors = TextErrors.strict,
+    errors: Errors = TextErrors.STRICT,
 ) -> None:
     """Convert float vectors from one format to another.
 

@@ -64,10 +64,11 @@ class BinaryQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         ValueError
             If `X` is not a finite matrix, or a parameter does not fit it.
         """
-        X = validate_data(self, X, dtype=[np.float64, np.float32])
-        n_bits = X.shape[1] if getattr(self, "n_bits", None) is None else int(self.n_bits)
+        checked: Floats = validate_data(self, X, dtype=[np.float64, np.float32])
+        asked = getattr(self, "n_bits", None)
+        n_bits = checked.shape[1] if asked is None else int(asked)
         random = check_random_state(getattr(self, "random_state", None))
-        self.encoder_ = self._fit_encoder(X, n_bits, random)
+        self.encoder_ = self._fit_encoder(checked, n_bits, random)
         self.n_bits_ = n_bits
         return self
 
@@ -83,7 +84,8 @@ class BinaryQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         codes : ndarray of uint8, shape (n_samples, ceil(n_bits / 8))
             First bit most significant (as numpy.packbits), pad bits 0.
         """
-        return self.encoder_.encode(self._check(X))
+        checked = self._check(X)
+        return self.encoder_.encode(checked)
 
     def project(self, X: npt.ArrayLike) -> Floats:
         """Real-valued scores whose signs are the bits (at least 0: bit 1).
@@ -96,7 +98,8 @@ class BinaryQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         -------
         scores : ndarray of shape (n_samples, n_bits)
         """
-        return self.encoder_.project(self._check(X))
+        checked = self._check(X)
+        return self.encoder_.project(checked)
 
     def inverse_transform(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Vectors that codes stand for.

@@ -12,7 +12,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from embcompress.codes import pack_bits
 from embcompress.encoder import Encoder, fit_decoder, fit_levels, unit_rows
 from embcompress.progress import ProgressBar
-from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
+from embcompress.quantizers._moments import (
+    Moments,
+    moments,
+    prepared_rows,
+    principal_directions,
+)
+from embcompress.quantizers._spectrum import choose_n_remove
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.itq import Rotation, best_rotation, sample_rows
 
@@ -20,9 +26,216 @@ __all__ = ["IIQ", "isotropy"]
 
 Floats = npt.NDArray[np.floating]
 
+# From here on two rotations of the stronger half of the directions rank word pairs better than one
+# rotation of all (measured on two 300-d files: +0.006 and +0.025 Spearman); below, the half is too
+# few directions and loses.
+_BITS_FOR_TWO_ROTATIONS = 256
+
 
 class IIQ(BinaryQuantizer):
-    pass
+    """Isotropic iterative quantization (Liao et al., AAAI 2020, arXiv:2001.05314).
+
+    Scales rows to length 1, centres, nulls the few directions that dominate, and rotates the
+    principal components that remain so that their signs lose least (as :class:`ITQ`). Nulling
+    makes the vectors isotropic; orthogonal rotations keep them so. Only the abstract and
+    summaries of the paper were available to us: details are our specification.
+
+    Parameters
+    ----------
+    n_bits : int, optional
+        Code length, any number; more bits than features are filled by more rotations. Default:
+        the number of features.
+    n_remove : int or "auto", default "auto"
+        Dominant directions to null. ``"auto"`` looks at the spectrum alone: the variances of
+        the principal directions behind each of the first ``min(10, n_features // 30)`` are
+        continued as a power law, and the last direction that exceeds its prediction by more
+        than a quarter is nulled with all before it; none, if rows form clusters in these
+        directions, for then they carry classes. It needs some 1,000 rows to be reliable, and
+        gives 0 below 30 features. It finds 1 on GloVe vectors and 0 on skip-gram vectors.
+    n_rotations : int, optional
+        Independently started rotations that share the bits, each over the top
+        ``n_bits / n_rotations`` directions. Default: as few as the number of features allows,
+        but at least 2 from 256 bits on, which ranks word pairs better; 1 keeps slightly more
+        of the float neighbours.
+    normalize : bool, default True
+        Scale rows to length 1 before centring.
+    max_iter : int, default 50
+        Most steps of each rotation.
+    tol : float, default 1e-3
+        Stop when a step lowers the loss by less than this share.
+    n_init : int, default 1
+        Random starts per rotation; the one with the lowest loss is kept.
+    fit_samples : int or None, default 20000
+        Rows, drawn at random, that the rotations are fitted on; mean and principal directions
+        come from all rows. None: all rows.
+    random_state : int, RandomState or None, default None
+    verbose : bool, default False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,)
+        Mean of the prepared rows.
+    components_ : ndarray of shape (n_components, n_features)
+        Principal directions that are kept, after the nulled ones, strongest first.
+    rotation_ : ndarray of shape (n_components, n_bits)
+        All rotations side by side.
+    n_removed_ : int
+        Nulled directions.
+    n_rotations_ : int
+    loss_ : float
+        Quantization loss at the end, mean over the rotations, from 0 (none) to 1; see
+        :class:`~embcompress.quantizers.itq.Rotation`.
+    loss_curve_ : list of list of float
+        Loss of each rotation before each step and after the last.
+    n_iter_ : int
+        Steps of the longest rotation.
+    isotropy_ : tuple of float
+        Isotropy before and after, from 0 to 1 (see :func:`isotropy`), over the principal
+        directions: of the rows as they came, and of the rows centred and nulled.
+    encoder_ : Encoder
+    n_bits_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from embcompress import IIQ
+    >>> X = np.random.default_rng(0).normal(size=(500, 50)) + 1
+    >>> quantizer = IIQ(n_bits=64, random_state=0).fit(X)
+    >>> quantizer.transform(X).shape, quantizer.n_removed_
+    ((500, 8), 0)
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_bits": [Interval(Integral, 1, None, closed="left"), None],
+        "n_remove": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "n_rotations": [Interval(Integral, 1, None, closed="left"), None],
+        "normalize": ["boolean"],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "fit_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        n_bits: int | None = None,
+        *,
+        n_remove: int | str = "auto",
+        n_rotations: int | None = None,
+        normalize: bool = True,
+        max_iter: int = 50,
+        tol: float = 1e-3,
+        n_init: int = 1,
+        fit_samples: int | None = 20_000,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_bits = n_bits
+        self.n_remove = n_remove
+        self.n_rotations = n_rotations
+        self.normalize = normalize
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_init = n_init
+        self.fit_samples = fit_samples
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
+        found = moments(X, normalize=self.normalize)
+        variances, directions = principal_directions(found.covariance)
+        rows = X[sample_rows(len(X), self.fit_samples, random)]
+        sample = prepared_rows(rows, found.mean, normalize=self.normalize)
+        scores = sample @ directions.T.astype(X.dtype)
+        removed = self._count_removed(variances, scores, random)
+        widths = self._bits_of_rotations(n_bits, X.shape[1])
+        n_components = min(max(widths), X.shape[1] - removed)
+        kept = slice(removed, removed + n_components)
+
+        self.mean_ = found.mean
+        self.n_removed_ = removed
+        self.n_rotations_ = len(widths)
+        self.components_ = directions[kept].astype(X.dtype)
+        self.isotropy_ = (
+            isotropy(rows, directions),
+            isotropy(
+                sample - scores[:, :removed] @ directions[:removed].astype(X.dtype),
+                directions[removed:],
+            ),
+        )
+        rotations = self._rotate(scores[:, kept], widths, random)
+        self._set_learned(rotations)
+        return self._make_encoder(sample, found)
+
+    def _count_removed(
+        self, variances: Floats, scores: Floats, random: np.random.RandomState
+    ) -> int:
+        if self.n_remove == "auto":
+            return choose_n_remove(variances, scores, random)
+        n_remove = int(self.n_remove)
+        if n_remove >= len(variances):
+            raise ValueError(
+                f"IIQ(n_remove={n_remove}) leaves no direction of X with "
+                f'n_features={len(variances)}; use a smaller number, or n_remove="auto"'
+            )
+        return n_remove
+
+    def _bits_of_rotations(self, n_bits: int, n_features: int) -> list[int]:
+        """Split the bits evenly over the rotations."""
+        fewest = -(-n_bits // n_features)
+        n_rotations = self.n_rotations
+        if n_rotations is None:
+            n_rotations = max(2, fewest) if n_bits >= _BITS_FOR_TWO_ROTATIONS else fewest
+        if not fewest <= n_rotations <= n_bits:
+            raise ValueError(
+                f"IIQ(n_rotations={n_rotations}) does not fit n_bits={n_bits} and {n_features} "
+                f"features; from {fewest} to {n_bits} rotations are possible"
+            )
+        return [len(part) for part in np.array_split(np.arange(n_bits), n_rotations)]
+
+    def _rotate(
+        self, P: Floats, widths: list[int], random: np.random.RandomState
+    ) -> list[Rotation]:
+        steps = len(widths) * self.n_init * self.max_iter
+        with ProgressBar("Rotating", steps, unit="steps", enabled=self.verbose) as bar:
+            return [
+                best_rotation(
+                    P[:, :width], width, random, self.max_iter, self.tol, self.n_init, bar
+                )
+                for width in widths
+            ]
+
+    def _set_learned(self, rotations: list[Rotation]) -> None:
+        n_components = len(self.components_)
+        self.rotation_ = np.concatenate(
+            [_pad_rows(rotation.matrix, n_components) for rotation in rotations], axis=1
+        )
+        self.loss_curve_ = [rotation.losses for rotation in rotations]
+        self.loss_ = float(np.mean([rotation.losses[-1] for rotation in rotations]))
+        self.n_iter_ = max(rotation.n_iter for rotation in rotations)
+
+    def _make_encoder(self, sample: Floats, found: Moments) -> Encoder:
+        projection = self.components_.T @ self.rotation_
+        scores = sample @ projection
+        codes = pack_bits(scores >= 0)
+        levels = fit_levels(scores, codes)
+        return Encoder(
+            n_bits=projection.shape[1],
+            mean=found.mean,
+            projection=projection,
+            thresholds=np.zeros(projection.shape[1]),
+            levels=levels,
+            decoder=fit_decoder(sample, codes, levels),
+            normalize=self.normalize,
+            scale=found.mean_length,
+        )
+
+
+def _pad_rows(matrix: Floats, n_rows: int) -> Floats:
+    return np.pad(matrix, ((0, n_rows - len(matrix)), (0, 0)))
 
 
 def isotropy(X: Floats, directions: Floats) -> float:

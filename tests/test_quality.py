@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from embcompress import LSH, CompressedVectors, KeyedVectors, Sign
+from embcompress.quality import neighbour_recall
+
+
+def test_more_bits_keep_more_neighbours(sample):
+    recalls = [
+        neighbour_recall(
+            sample, CompressedVectors.compress(sample, LSH(n, random_state=0)), n_queries=200
+        )
+        for n in (16, 64, 512)
+    ]
+    assert recalls[0] < recalls[1] < recalls[2] <= 1
+
+
+def test_asymmetric_scoring_keeps_more(sample):
+    small = CompressedVectors.compress(sample, LSH(64, random_state=0))
+    found = {
+        scoring: neighbour_recall(sample, small, scoring=scoring, n_queries=200)
+        for scoring in ("hamming", "asymmetric")
+    }
+    assert found["asymmetric"] > found["hamming"]
+
+
+def test_codes_that_lose_nothing_have_recall_one():
+    signs = np.unpackbits(np.arange(200, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1
+    # unequal weights on the bits: no ties among the cosines
+    kv = KeyedVectors([f"w{i}" for i in range(200)], signs)
+    recall = neighbour_recall(kv, CompressedVectors.compress(kv, Sign()), k=8, n_queries=50)
+    assert recall == pytest.approx(1)
+
+
+def test_messages(sample):
+    small = CompressedVectors.compress(sample, Sign())
+    tiny = KeyedVectors(["a", "b"], np.eye(2))
+    with pytest.raises(ValueError, match="2 float vectors came with 5000 codes"):
+        neighbour_recall(tiny, small)
+    with pytest.raises(ValueError, match="recall@10 needs at least 11 words, there are 2"):
+        neighbour_recall(tiny, CompressedVectors.compress(tiny, Sign("mean")))
