@@ -118,20 +118,20 @@ def _is_header(
 
 
 def _is_binary(head: bytes, header: re.Match[bytes]) -> bool:
-    """Whether what follows the header reads as word, space, numbers in 4 bytes each."""
+    """Whether what follows the header is no text, and reads as word, space, 4-byte numbers."""
     n_rows, width = int(header[1]), 4 * int(header[2])
     if _CONTROL.search(head, header.end(), header.end() + (1 << 16)):
         return True
+    if _widths(head[header.end() :], True):
+        return False
     place, row = header.end(), 0
     while row < min(n_rows, 50):
         space = head.find(b" ", place, place + 4096)
         if space < 0 or space + 1 + width > len(head):
             break
-        if all(NUMBER.fullmatch(part) for part in head[space + 1 : space + 1 + width].split()):
-            return False
         place, row = space + 1 + width, row + 1
         place += head[place : place + 1] == b"\n"
-    return row > 0 and (row == min(n_rows, 50) or row > 1)
+    return row > 0
 
 
 def _widths(text: bytes, is_whole: bool) -> Counter[int]:

@@ -194,8 +194,11 @@ def _is_blank(c: Any) -> Any:
 
 
 @njit(**_DECORATION)
-def _looks_like_value(buf: Any, lo: Any, hi: Any) -> Any:
-    """Whether a word of several parts ends in a part such as ``0.25``: a number too many."""
+def _looks_like_value(buf: Any, lo: Any, hi: Any, line_end: Any) -> Any:
+    """Whether a word of several parts ends in a number too many.
+
+    That is a number such as ``0.25``, or any number if all numbers of the line are whole.
+    """
     p = hi
     while p > lo and not _is_blank(byte_at(buf, p - 1)):
         p -= 1
@@ -204,7 +207,12 @@ def _looks_like_value(buf: Any, lo: Any, hi: Any) -> Any:
     _, end, _ = _any_number(buf, p, hi)
     if end != hi:
         return False
-    for i in range(p, hi):
+    return _has_fraction(buf, p, hi) or not _has_fraction(buf, hi, line_end)
+
+
+@njit(**_DECORATION)
+def _has_fraction(buf: Any, lo: Any, hi: Any) -> Any:
+    for i in range(lo, hi):
         c = byte_at(buf, i)
         if c == _POINT or (c | 32) == 101:
             return True
@@ -247,11 +255,11 @@ def _parse_from_right(
             odd[state[4], 0], odd[state[4], 1] = row, j
             odd[state[4], 2], odd[state[4], 3] = p, end
             state[4] += 1
-    return _word(buf, lo, p)
+    return _word(buf, lo, p, hi)
 
 
 @njit(**_DECORATION)
-def _word(buf: Any, lo: Any, hi: Any) -> Any:
+def _word(buf: Any, lo: Any, hi: Any, line_end: Any) -> Any:
     """The word in what comes before the numbers: (word_lo, word_hi, code)."""
     while hi > lo and _is_blank(byte_at(buf, hi - 1)):
         hi -= 1
@@ -259,7 +267,7 @@ def _word(buf: Any, lo: Any, hi: Any) -> Any:
         lo += 1
     if lo == hi:
         return lo, hi, EMPTY_WORD
-    if _looks_like_value(buf, lo, hi):
+    if _looks_like_value(buf, lo, hi, line_end):
         return lo, hi, MANY_NUMBERS
     return lo, hi, 0
 

@@ -34,10 +34,10 @@ def _shortest(value: Any) -> Any:
     for n_digits in range(6, 10):
         k = n_digits - n_whole
         if k >= 0:
-            m = int(wide * _POWERS[k] + 0.5)
+            m = int(np.rint(wide * _POWERS[k]))
             back = np.float64(m) / _POWERS[k]
         else:
-            m = int(wide / _POWERS[-k] + 0.5)
+            m = int(np.rint(wide / _POWERS[-k]))
             back = np.float64(m) * _POWERS[-k]
         if np.float32(back) == value:
             break

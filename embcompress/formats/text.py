@@ -2,7 +2,8 @@
 
 The last `d` fields of a line are the numbers and all before them is the word, so a word may hold
 spaces. Only space, tab, CR and LF separate. A blank line is passed over. Where a word of several
-parts ends in a part such as ``0.25``, the line is taken to hold a number too many.
+parts ends in a part such as ``0.25`` (or ``7``, if all numbers of the line are whole), the line is
+taken to hold a number too many.
 """
 
 from __future__ import annotations
@@ -256,8 +257,9 @@ class TextReader(RowReader):
         d = self.n_features
         if code == kernel.BAD_NUMBER:
             start, stop = part.state[6:8].tolist()
-            after = len(self._buffer[stop : lo + len(text)].tobytes().split())
-            self._refuse_number(self._buffer[start:stop].tobytes(), line, d - 1 - after)
+            if self._buffer[lo:start].tobytes().strip():  # otherwise it is the word
+                after = len(self._buffer[stop : lo + len(text)].tobytes().split())
+                self._refuse_number(self._buffer[start:stop].tobytes(), line, d - 1 - after)
         if code == kernel.EMPTY_WORD:
             self._refuse_line(line, text, f"holds {d} numbers but no word before them")
         if code == kernel.MANY_NUMBERS:

@@ -75,7 +75,8 @@ def _write_text(vectors: KeyedVectors, path: Path, bar: ProgressBar, header: boo
 
 
 def _text_row(word: str, numbers: npt.NDArray[np.float32]) -> bytes:
-    text = " ".join(str(number) for number in numbers)
+    # numpy knows the shortest digits, Python's float writes them as the compiled loop does
+    text = " ".join(repr(float(str(number))) for number in numbers)
     return f"{word} {text}\n".encode("utf-8", "surrogateescape")
 
 

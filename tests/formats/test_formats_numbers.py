@@ -12,7 +12,7 @@ def read_numbers(tokens: list[str], path) -> np.ndarray:
     """Read tokens as the numbers of rows of one, two or more values, at every place of a line."""
     d = 3
     padded = tokens + ["0"] * (-len(tokens) % d)
-    lines = [" ".join(["w%d" % i, *padded[i : i + d]]) for i in range(0, len(padded), d)]
+    lines = [" ".join([f"w{i}", *padded[i : i + d]]) for i in range(0, len(padded), d)]
     path.write_text("".join(line + "\n" for line in ["first 1 1 1", *lines]))
     loaded = load_vectors(path, n_threads=1)
     return loaded.vectors[1:].reshape(-1)[: len(tokens)]
