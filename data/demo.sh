@@ -11,4 +11,4 @@ run() {
 run compress "$here/enwiki_sample_5k_100d.txt" -o "$out/sample.safetensors" --quality
 run info "$out/sample.safetensors"
 run search "$out/sample.safetensors" king music germany --topn 5
-run analogy "$out/sample.safetensors" man king woman --topn 3
+run analogy "$out/sample.safetensors" good better large --topn 3

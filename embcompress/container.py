@@ -34,6 +34,8 @@ __all__ = [
 
 FORMAT_VERSION = 1
 _FORMAT_NAME = "embcompress"
+# the limit of the safetensors library
+_LONGEST_HEADER = 100_000_000
 
 # safetensors names of the data types that we store
 _DTYPE_NAMES = {
@@ -265,21 +267,23 @@ def _read_header(path: Path) -> tuple[dict, int]:
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(path))
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
+        if size > _LONGEST_HEADER:  # the first 8 bytes of some other kind of file
+            raise FormatError(f"{path}: not a safetensors file ({_size(path)})")
         try:
             # The library checks lengths, offsets and shapes; we only take the positions.
             with safe_open(path, framework="numpy"):
                 pass
         except SafetensorError as error:
+            reason = str(error).removeprefix("Error while deserializing header: ")
             raise FormatError(
-                f"{path}: not a complete safetensors file ({_reason(error, path)}); "
+                f"{path}: not a complete safetensors file ({reason}; {_size(path)}); "
                 "was the download or copy interrupted?"
             ) from error
         return json.loads(file.read(size)), 8 + size
 
 
-def _reason(error: Exception, path: Path) -> str:
-    size = path.stat().st_size
-    return f"{str(error).removeprefix('Error while deserializing header: ')}; {size} bytes found"
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size} bytes found"
 
 
 def _check_identity(path: Path, metadata: Mapping[str, str], kind: str) -> None:

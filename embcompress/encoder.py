@@ -200,6 +200,10 @@ class Encoder:
             If an array is missing or its shape does not fit.
         """
         n_bits, n_features = container.integer("n_bits"), container.integer("n_features")
+        if n_bits < 1 or n_features < 1:
+            raise FormatError(
+                f"{container.path}: n_bits={n_bits}, n_features={n_features}; both are at least 1"
+            )
         shapes = {
             "encoder_mean": (n_features,),
             "encoder_projection": (n_features, n_bits),

@@ -112,7 +112,7 @@ def test_damaged_metadata(path):
         (lambda m: m.pop("quantizer"), "metadata entry 'quantizer' is missing"),
         (lambda m: m.update(bitorder="little"), "bit order 'little', expected 'big'"),
         (lambda m: m.update(encoder_scale="x"), "encoder_scale is not a number"),
-        (lambda m: m.update(n_bits="0", n_features="0"), "n_bits"),
+        (lambda m: m.update(n_bits="0", n_features="0"), "n_bits=0, n_features=0; both are at"),
     ]
     for change, message in cases:
         path.write_bytes(raw)

@@ -106,6 +106,12 @@ def test_truncated_at_any_length(path):
             load_container(path, kind="test")
 
 
+def test_some_other_file(tmp_path):
+    (tmp_path / "glove.txt").write_text("the 0.1 0.2\nof 0.3 0.4\n")
+    with pytest.raises(FormatError, match=r"glove.txt: not a safetensors file \(23 bytes found"):
+        load_container(tmp_path / "glove.txt", kind="test")
+
+
 def test_damaged_header(path):
     raw = bytearray(path.read_bytes())
     raw[12] ^= 0xFF

@@ -27,9 +27,9 @@ def test_asymmetric_scoring_keeps_more(sample):
 
 
 def test_codes_that_lose_nothing_have_recall_one():
-    signs = np.unpackbits(np.arange(200, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1
-    # unequal weights on the bits: no ties among the cosines
-    kv = KeyedVectors([f"w{i}" for i in range(200)], signs)
+    # the corners of a cube: the 8 nearest of each are those that differ in one coordinate
+    signs = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) * 2.0 - 1
+    kv = KeyedVectors([f"w{i}" for i in range(256)], signs)
     recall = neighbour_recall(kv, CompressedVectors.compress(kv, Sign()), k=8, n_queries=50)
     assert recall == pytest.approx(1)
 

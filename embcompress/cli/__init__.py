@@ -14,6 +14,8 @@ from embcompress.cli import compress, convert, query
 
 __all__ = ["app", "main"]
 
+_INTERRUPTED = 130  # what shells expect after Ctrl-C
+
 app = typer.Typer(
     name="embcompress",
     help="Make embeddings small and fast: compress, open, search.",
@@ -52,9 +54,9 @@ def main() -> None:
     # a polite kill ends as Ctrl-C does: temporary files are removed on the way out
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        sys.exit(app(prog_name="embcompress", standalone_mode=False))
+        status = _run()
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted; nothing was written", 130)
+        status = _INTERRUPTED
     except BrokenPipeError:
         # the reader of our output went away (| head): not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,6 +68,17 @@ def main() -> None:
         if message is None:
             raise
         _stop(message, 2)
+    if status == _INTERRUPTED:
+        _stop("interrupted; nothing was written", status)
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command line; its exit status."""
+    try:
+        return app(prog_name="embcompress", standalone_mode=False) or 0
+    except SystemExit as end:  # how the parser passes Ctrl-C on
+        return end.code if isinstance(end.code, int) else 1
 
 
 def _user_message(error: Exception) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
 
-__all__ = ["human_bytes", "print_json", "print_pairs", "print_table"]
+__all__ = ["describe_fit", "human_bytes", "print_json", "print_pairs", "print_table"]
 
 
 def print_json(value: Any) -> None:
@@ -57,3 +57,28 @@ def human_bytes(size: float) -> str:
         if size < 999.5 or unit == "TB":
             break
     return f"{size:.3g} {unit}"
+
+
+def describe_fit(info: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Lines on how a quantizer was fitted, from what the file's header says.
+
+    Parameters
+    ----------
+    info : mapping of str to str
+        ``CompressedVectors.info``.
+
+    Returns
+    -------
+    list of (str, str)
+        Empty for quantizers that learn nothing worth telling.
+    """
+    lines = []
+    if "n_removed" in info:
+        lines.append(("directions removed", info["n_removed"]))
+    if "isotropy_before" in info and "isotropy_after" in info:
+        before, after = float(info["isotropy_before"]), float(info["isotropy_after"])
+        lines.append(("isotropy", f"{before:.3f} before, {after:.3f} after"))
+    if "loss" in info and "n_iter" in info:
+        loss = f"{float(info['loss']):.3f} after {info['n_iter']} steps"
+        lines.append(("quantization loss", loss))
+    return lines

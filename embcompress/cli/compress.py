@@ -24,7 +24,7 @@ from embcompress.cli._arguments import (
     TextErrors,
     VocabularyFile,
 )
-from embcompress.cli._output import human_bytes, print_json, print_pairs
+from embcompress.cli._output import describe_fit, human_bytes, print_json, print_pairs
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -134,7 +134,7 @@ def compress(
     if json:
         print_json(summary)
     else:
-        print_pairs(_lines(summary))
+        print_pairs(_lines(small, summary))
 
 
 def _compress_in_memory(
@@ -243,7 +243,7 @@ def _summary(
     return summary
 
 
-def _lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines(small: CompressedVectors, summary: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("words", f"{summary['words']:,} x {summary['dimensions']} dimensions"),
         ("codes", f"{summary['bits']} bits, {summary['quantizer']}"),
@@ -251,11 +251,7 @@ def _lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     dropped = [(summary["duplicates"], "duplicate words"), (summary["skipped"], "bad rows")]
     if any(count for count, _ in dropped):
         lines.append(("dropped", ", ".join(f"{n:,} {what}" for n, what in dropped if n)))
-    if "n_removed" in summary:
-        lines.append(("directions removed", f"{summary['n_removed']:.0f}"))
-    if "isotropy_before" in summary:
-        before, after = summary["isotropy_before"], summary["isotropy_after"]
-        lines.append(("isotropy", f"{before:.3f} before, {after:.3f} after"))
+    lines += describe_fit(small.info)
     input_bytes = summary["input_bytes"]
     against_input = (
         f", {input_bytes / summary['file_bytes']:.1f}x smaller than the input"

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embcompress.cli._arguments import JsonFlag, Scoring, ScoringOption, SmallFile, TopN
-from embcompress.cli._output import human_bytes, print_json, print_pairs, print_table
+from embcompress.cli._output import (
+    describe_fit,
+    human_bytes,
+    print_json,
+    print_pairs,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -29,7 +35,7 @@ def info(file: SmallFile, json: JsonFlag = False) -> None:
         ("codes", f"{described['bits']} bits, {described['quantizer']}"),
         ("decoded", f"{described['dimensions']} dimensions"),
     ]
-    pairs += [(name.replace("_", " "), value) for name, value in described["info"].items()]
+    pairs += describe_fit(described["info"])
     pairs += [
         ("bytes", human_bytes(described["file_bytes"])),
         *((f"  {name}", human_bytes(size)) for name, size in described["parts"].items()),
