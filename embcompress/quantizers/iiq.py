@@ -47,11 +47,12 @@ class IIQ(BinaryQuantizer):
         the number of features.
     n_remove : int or "auto", default "auto"
         Dominant directions to null. ``"auto"`` looks at the spectrum alone: the variances of
-        the principal directions behind each of the first ``min(10, n_features // 30)`` are
+        the 20 principal directions behind each of the first ``min(10, n_features // 30)`` are
         continued as a power law, and the last direction that exceeds its prediction by more
         than a quarter is nulled with all before it; none, if rows form clusters in these
         directions, for then they carry classes. It needs some 1,000 rows to be reliable, and
-        gives 0 below 30 features. It finds 1 on GloVe vectors and 0 on skip-gram vectors.
+        gives 0 below 30 features. It finds 1 on the GloVe vectors we have with their whole
+        vocabulary, and 0 on skip-gram vectors and on the heads of GloVe files.
     n_rotations : int, optional
         Independently started rotations that share the bits, each over the top
         ``n_bits / n_rotations`` directions. Default: as few as the number of features allows,
