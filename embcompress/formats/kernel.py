@@ -15,10 +15,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
 from embcompress.formats.kernel_access import (
     byte_at,
+    compiled,
     eight_bytes_at,
     non_digits_at,
     put,
@@ -31,7 +32,6 @@ __all__ = [
     "FEW_NUMBERS",
     "MANY_NUMBERS",
     "OUT_OF_ROOM",
-    "count_lines",
     "parse_lines",
 ]
 
@@ -43,10 +43,9 @@ _SPACE, _TAB, _LF, _CR, _MINUS, _PLUS, _POINT = 32, 9, 10, 13, 45, 43, 46
 _BLANKS = 1 << _SPACE | 1 << _TAB | 1 << _CR
 _MAX_EXPONENT = 44  # two exact divisions
 _GUARD = 2.0**-50
-_DECORATION: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
-@njit(inline="always", **_DECORATION)
+@compiled(inline="always")
 def _eight_digits(word: Any) -> Any:
     """Value of eight digit bytes (already reduced to 0..9), first byte most significant."""
     word = word * np.uint64(10) + (word >> np.uint64(8))
@@ -56,7 +55,7 @@ def _eight_digits(word: Any) -> Any:
     return np.int64((left + right) >> np.uint64(32))
 
 
-@njit(inline="always", **_DECORATION)
+@compiled(inline="always")
 def _short_decimal(buf: Any, p: Any, hi: Any) -> Any:
     """Parse the common shape ``-?d.ddd``; returns (value, end), end = 0 if it has another shape."""
     if p + 17 > hi or p < 16:
@@ -93,17 +92,17 @@ def _short_decimal(buf: Any, p: Any, hi: Any) -> Any:
 _INTEGER_POWERS = 10 ** np.arange(19)
 
 
-@njit(inline="always", **_DECORATION)
+@compiled(inline="always")
 def _integer_power(k: Any) -> Any:
     return _INTEGER_POWERS[np.uint64(k)]
 
 
-@njit(inline="always", **_DECORATION)
+@compiled(inline="always")
 def _power(k: Any) -> Any:
     return _POWERS[np.uint64(k)]
 
 
-@njit(**_DECORATION)
+@compiled()
 def _scale(digits: Any, k: Any, exact: Any) -> Any:
     """``digits / 10**k`` as (float32, certain)."""
     if digits == 0:
@@ -123,7 +122,7 @@ def _scale(digits: Any, k: Any, exact: Any) -> Any:
     return low, low == high
 
 
-@njit(**_DECORATION)
+@compiled()
 def _any_number(buf: Any, p: Any, hi: Any) -> Any:
     """Parse a decimal number of any shape.
 
@@ -170,7 +169,7 @@ def _any_number(buf: Any, p: Any, hi: Any) -> Any:
     return value, p, certain
 
 
-@njit(**_DECORATION)
+@compiled()
 def _exponent(buf: Any, p: Any, hi: Any) -> Any:
     """Parse the digits after ``e``; returns (exponent, end), end = 0 if there are none."""
     negative = False
@@ -188,12 +187,12 @@ def _exponent(buf: Any, p: Any, hi: Any) -> Any:
     return (-exponent if negative else exponent), p
 
 
-@njit(inline="always", **_DECORATION)
+@compiled(inline="always")
 def _is_blank(c: Any) -> Any:
     return c <= _SPACE and (_BLANKS >> c) & 1
 
 
-@njit(**_DECORATION)
+@compiled()
 def _looks_like_value(buf: Any, lo: Any, hi: Any, line_end: Any) -> Any:
     """Whether a word of several parts ends in a number too many.
 
@@ -210,7 +209,7 @@ def _looks_like_value(buf: Any, lo: Any, hi: Any, line_end: Any) -> Any:
     return _has_fraction(buf, p, hi) or not _has_fraction(buf, hi, line_end)
 
 
-@njit(**_DECORATION)
+@compiled()
 def _has_fraction(buf: Any, lo: Any, hi: Any) -> Any:
     for i in range(lo, hi):
         c = byte_at(buf, i)
@@ -219,7 +218,7 @@ def _has_fraction(buf: Any, lo: Any, hi: Any) -> Any:
     return False
 
 
-@njit(**_DECORATION)
+@compiled()
 def _last_field(buf: Any, lo: Any, hi: Any) -> Any:
     """Start and end of the last field, equal if there is none."""
     while hi > lo and _is_blank(byte_at(buf, hi - 1)):
@@ -230,7 +229,7 @@ def _last_field(buf: Any, lo: Any, hi: Any) -> Any:
     return start, hi
 
 
-@njit(**_DECORATION)
+@compiled()
 def _parse_from_right(
     buf: Any, lo: Any, hi: Any, d: Any, out: Any, row: Any, odd: Any, state: Any
 ) -> Any:
@@ -258,7 +257,7 @@ def _parse_from_right(
     return _word(buf, lo, p, hi)
 
 
-@njit(**_DECORATION)
+@compiled()
 def _word(buf: Any, lo: Any, hi: Any, line_end: Any) -> Any:
     """The word in what comes before the numbers: (word_lo, word_hi, code)."""
     while hi > lo and _is_blank(byte_at(buf, hi - 1)):
@@ -272,7 +271,7 @@ def _word(buf: Any, lo: Any, hi: Any, line_end: Any) -> Any:
     return lo, hi, 0
 
 
-@njit(**_DECORATION)
+@compiled()
 def _parse_from_left(buf: Any, lo: Any, hi: Any, d: Any, out: Any, row: Any) -> Any:
     """Parse a line of the usual shape: one word, single spaces, `d` sure numbers, newline.
 
@@ -306,14 +305,14 @@ def _parse_from_left(buf: Any, lo: Any, hi: Any, d: Any, out: Any, row: Any) -> 
     return word_hi, end + 1
 
 
-@njit(inline="always", **_DECORATION)
+@compiled(inline="always")
 def _line_end(buf: Any, lo: Any, hi: Any) -> Any:
     while lo < hi and byte_at(buf, lo) != _LF:
         lo += 1
     return lo
 
 
-@njit(
+@compiled(
     types.void(
         types.Array(types.uint8, 1, "C"),
         types.int64,
@@ -326,8 +325,7 @@ def _line_end(buf: Any, lo: Any, hi: Any) -> Any:
         types.Array(types.int64, 2, "C"),
         types.Array(types.int64, 1, "C"),
         types.boolean,
-    ),
-    **_DECORATION,
+    )
 )
 def parse_lines(
     buf: Any,
@@ -398,12 +396,3 @@ def parse_lines(
     state[0] = min(lo, hi)
     state[1] = row
     state[2] = n_lines
-
-
-@njit(types.int64(types.Array(types.uint8, 1, "C"), types.int64, types.int64), **_DECORATION)
-def count_lines(buf: Any, lo: Any, hi: Any) -> Any:
-    """Count the newlines in ``buf[lo:hi]``."""
-    total = 0
-    for i in range(lo, hi):
-        total += 1 if buf[np.uint64(i)] == _LF else 0
-    return total

@@ -1,24 +1,23 @@
-"""Compiled loops over words: copying them out of a buffer, finding duplicates, word2vec rows."""
+"""Compiled loops over words and lines: counting, copying, finding duplicates, word2vec rows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 
-from embcompress.formats.kernel_access import byte_at, eight_bytes_at
+from embcompress.formats.kernel_access import byte_at, compiled, eight_bytes_at
 
-__all__ = ["gather_words", "insert_words", "rehash", "split_rows"]
+__all__ = ["count_lines", "gather_words", "insert_words", "rehash", "split_rows"]
 
-_DECORATION: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _BYTES = types.Array(types.uint8, 1, "C")
 _LONGS = types.Array(types.int64, 1, "C")
 _HASHES = types.Array(types.uint64, 1, "C")
 _WORDS = types.Array(types.int64, 2, "C")
 
 
-@njit(types.void(_BYTES, _WORDS, types.int64, types.int64, _BYTES), **_DECORATION)
+@compiled(types.void(_BYTES, _WORDS, types.int64, types.int64, _BYTES))
 def gather_words(buf: Any, words: Any, first: Any, stop: Any, blob: Any) -> None:
     """Copy words ``first .. stop - 1`` one after the other into `blob`."""
     place = np.uint64(0)
@@ -28,7 +27,7 @@ def gather_words(buf: Any, words: Any, first: Any, stop: Any, blob: Any) -> None
             place += np.uint64(1)
 
 
-@njit(**_DECORATION)
+@compiled()
 def _hash(blob: Any, lo: Any, hi: Any) -> Any:
     factor = np.uint64(0x9E3779B97F4A7C15)
     value = np.uint64(hi - lo) * factor
@@ -45,7 +44,7 @@ def _hash(blob: Any, lo: Any, hi: Any) -> Any:
     return value * factor
 
 
-@njit(**_DECORATION)
+@compiled()
 def _equal(left: Any, left_lo: Any, right: Any, right_lo: Any, n: Any) -> Any:
     for i in range(n):  # noqa: SIM110 - numba does not compile generators
         if byte_at(left, left_lo + i) != byte_at(right, right_lo + i):
@@ -53,7 +52,7 @@ def _equal(left: Any, left_lo: Any, right: Any, right_lo: Any, n: Any) -> Any:
     return True
 
 
-@njit(types.void(_HASHES, types.int64, _LONGS), **_DECORATION)
+@compiled(types.void(_HASHES, types.int64, _LONGS))
 def rehash(hashes: Any, n: Any, table: Any) -> None:
     """Fill an empty table (all -1, a power of two long) with words ``0 .. n - 1``."""
     mask = np.uint64(len(table) - 1)
@@ -64,10 +63,7 @@ def rehash(hashes: Any, n: Any, table: Any) -> None:
         table[slot] = i
 
 
-@njit(
-    types.void(_BYTES, _LONGS, _HASHES, _LONGS, _BYTES, _LONGS, types.int64, _BYTES, _LONGS),
-    **_DECORATION,
-)
+@compiled(types.void(_BYTES, _LONGS, _HASHES, _LONGS, _BYTES, _LONGS, types.int64, _BYTES, _LONGS))
 def insert_words(
     blob: Any,
     offsets: Any,
@@ -127,9 +123,8 @@ def insert_words(
     state[1] = done
 
 
-@njit(
-    types.void(_BYTES, types.int64, types.int64, types.int64, _BYTES, types.int64, _WORDS, _LONGS),
-    **_DECORATION,
+@compiled(
+    types.void(_BYTES, types.int64, types.int64, types.int64, _BYTES, types.int64, _WORDS, _LONGS)
 )
 def split_rows(
     buf: Any, lo: Any, hi: Any, width: Any, out: Any, row_stop: Any, words: Any, state: Any
@@ -164,3 +159,12 @@ def split_rows(
         row += 1
     state[0] = lo
     state[1] = row
+
+
+@compiled(types.int64(_BYTES, types.int64, types.int64))
+def count_lines(buf: Any, lo: Any, hi: Any) -> Any:
+    """Count the newlines in ``buf[lo:hi]``."""
+    total = 0
+    for i in range(lo, hi):
+        total += 1 if buf[np.uint64(i)] == 10 else 0
+    return total

@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from embcompress.formats.kernel_access import compiled
 
 __all__ = ["write_rows"]
 
-_DECORATION: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 _POWERS = 10.0 ** np.arange(23)
 _SMALLEST, _LARGEST = 1e-10, 1e9  # outside, Python writes the number
 _PLAIN_FROM = 1e-4  # below, with an exponent, as Python and numpy do
 
 
-@njit(**_DECORATION)
+@compiled()
 def _shortest(value: Any) -> Any:
     """Digits `m` and `k` of a positive float32 ``m / 10**k``."""
     wide = np.float64(value)
@@ -47,7 +48,7 @@ def _shortest(value: Any) -> Any:
     return m, k
 
 
-@njit(**_DECORATION)
+@compiled()
 def _put_integer(out: Any, place: Any, value: Any, n_digits: Any) -> Any:
     """Write `n_digits` digits of an integer, zeros in front."""
     for i in range(n_digits - 1, -1, -1):
@@ -56,7 +57,7 @@ def _put_integer(out: Any, place: Any, value: Any, n_digits: Any) -> Any:
     return place + n_digits
 
 
-@njit(**_DECORATION)
+@compiled()
 def _count_digits(value: Any) -> Any:
     n = 1
     while value >= 10:
@@ -65,7 +66,7 @@ def _count_digits(value: Any) -> Any:
     return n
 
 
-@njit(**_DECORATION)
+@compiled()
 def _put_number(out: Any, place: Any, value: Any) -> Any:
     """Write one number; returns the place after it, or -1 if it is left to Python."""
     if np.signbit(value):
@@ -98,7 +99,7 @@ def _put_number(out: Any, place: Any, value: Any) -> Any:
     return _put_integer(out, place + 1, m - whole * np.int64(_POWERS[k]), k)
 
 
-@njit(
+@compiled(
     types.void(
         types.Array(types.uint8, 1, "C"),
         types.Array(types.int64, 1, "C"),
@@ -106,8 +107,7 @@ def _put_number(out: Any, place: Any, value: Any) -> Any:
         types.int64,
         types.Array(types.uint8, 1, "C"),
         types.Array(types.int64, 1, "C"),
-    ),
-    **_DECORATION,
+    )
 )
 def write_rows(blob: Any, offsets: Any, matrix: Any, row: Any, out: Any, state: Any) -> None:
     r"""Write rows as ``word number number ...\n`` until `out` is full.

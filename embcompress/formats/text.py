@@ -151,7 +151,7 @@ class TextReader(RowReader):
 
     def _parts(self, n_rows: int) -> list[_Part]:
         """Cut the window at newlines, one range per thread, with the rows of each."""
-        from embcompress.formats.kernel import count_lines
+        from embcompress.formats.kernel_words import count_lines
 
         cuts = [self._lo, self._hi]
         if self._pool is not None and self._hi - self._lo > 1 << 16:

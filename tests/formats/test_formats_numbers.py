@@ -67,7 +67,7 @@ DECIMALS = st.from_regex(
 ).filter(lambda token: token.isascii() and np.isfinite(expected_numbers([token])[0]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(DECIMALS, min_size=1, max_size=30))
 def test_any_decimal(tmp_path_factory, tokens):
     assert_exact(tokens, tmp_path_factory.getbasetemp() / "decimals.txt")
@@ -76,7 +76,7 @@ def test_any_decimal(tmp_path_factory, tokens):
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(FLOATS, min_size=2, max_size=40))
 def test_written_numbers_come_back(tmp_path_factory, values):
     path = tmp_path_factory.getbasetemp() / "back.txt"
@@ -86,7 +86,7 @@ def test_written_numbers_come_back(tmp_path_factory, values):
     assert load_vectors(path).vectors.tobytes() == matrix.tobytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(FLOATS, min_size=1, max_size=40))
 def test_written_numbers_are_shortest(tmp_path_factory, values):
     path = tmp_path_factory.getbasetemp() / "short.txt"

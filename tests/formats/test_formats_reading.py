@@ -63,7 +63,7 @@ def test_word2vec_binary(tmp_path, text, packing, newline):
 
 
 def test_many_rows_over_several_windows_and_threads(tmp_path):
-    text = make_text(60_000, 25)
+    text = make_text(40_000, 25)
     path = tmp_path / "large.txt"
     path.write_bytes(text)
     expected = oracle(text, 25)
@@ -71,7 +71,7 @@ def test_many_rows_over_several_windows_and_threads(tmp_path):
         assert_same(load_vectors(path, n_threads=n_threads), expected)
     with open_vectors(path, n_threads=2) as reader:
         chunks = list(reader.chunks(rows=7001))
-    assert [len(chunk.words) for chunk in chunks] == [7001] * 8 + [60_000 - 8 * 7001]
+    assert [len(chunk.words) for chunk in chunks] == [7001] * 5 + [40_000 - 5 * 7001]
     assert [word for chunk in chunks for word in chunk.words] == list(expected)
     joined = np.concatenate([chunk.vectors for chunk in chunks])
     assert joined.tobytes() == np.array(list(expected.values())).tobytes()
@@ -245,6 +245,11 @@ def test_several_gzip_streams_are_one_file(tmp_path, text):
         assert_same(load_bytes(tmp_path, data), oracle(text, 20))
     data = pack(text, "gz") + b"\0" * 100
     assert_same(load_bytes(tmp_path, data), oracle(text, 20))
+
+
+def test_progress_is_silent_without_a_terminal(tmp_path, text, capfd):
+    assert len(load_bytes(tmp_path, pack(text, "gz"), progress=True)) == 300
+    assert capfd.readouterr() == ("", "")
 
 
 def test_reader_says_what_it_found(tmp_path, text):
