@@ -17,7 +17,7 @@ NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(rb"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _HEADER = re.compile(rb"[ \t]*([0-9]{1,18})[ \t]+([0-9]{1,18})[ \t\r]*(?:\n|$)")
 _BOM = b"\xef\xbb\xbf"
-_MAX_LINES = 200
+_MAX_LINES = 40
 # bytes that no text holds, and that float32 values are full of
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1b]")
 

@@ -51,15 +51,26 @@ class Stream:
         Has ``tell``; where the packed file is being read. Default: `raw` itself.
     packed_size, size : int
         Bytes on disk, and bytes after unpacking (0 = not known).
+    is_plain : bool
+        Whether the bytes are those of the file itself, so that it may be mapped instead.
     """
 
     def __init__(
-        self, path: Path, name: str, raw: Any, on_disk: Any = None, *, packed_size: int, size: int
+        self,
+        path: Path,
+        name: str,
+        raw: Any,
+        on_disk: Any = None,
+        *,
+        packed_size: int,
+        size: int,
+        is_plain: bool = False,
     ) -> None:
         self.path = path
         self.name = name
         self.packed_size = packed_size
         self.size = size
+        self.is_plain = is_plain
         self._raw = raw
         self._on_disk = on_disk
         self._n_read = 0
@@ -213,7 +224,7 @@ def open_stream(path: Path, packing: str, member: str | None = None) -> Stream:
     file = path.open("rb", buffering=0)
     try:
         if packing == "plain":
-            return Stream(path, name, file, packed_size=size, size=size)
+            return Stream(path, name, file, packed_size=size, size=size, is_plain=True)
         return Stream(path, name, _Unpacker(file, packing), file, packed_size=size, size=0)
     except BaseException:
         file.close()

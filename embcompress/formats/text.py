@@ -18,11 +18,10 @@ import numpy.typing as npt
 from embcompress.formats.base import Batch, RowReader, fail, keep_rows, shortened
 from embcompress.formats.detect import NUMBER, Layout
 from embcompress.formats.sources import Stream
+from embcompress.formats.windows import last_newline, open_windows
 
 __all__ = ["TextReader"]
 
-_WINDOW = 4 << 20  # bytes per thread: small enough for the cache, large enough to hide the calls
-_LONGEST_LINE = 256 << 20
 _ODD_ROOM = 4096
 
 
@@ -47,25 +46,23 @@ class TextReader(RowReader):
             stream.name, layout.format, layout.n_features, layout.n_rows, unit="line",
             skip_bad=skip_bad,
         )  # fmt: skip
-        self._stream = stream
-        self._buffer = np.empty(_WINDOW * n_threads, dtype=np.uint8)
-        self._lo = self._hi = self._filled = 0
-        self._at_end = False
-        self._n_lines = 0
+        self._size = stream.size
+        self._windows = open_windows(stream, layout.start, n_threads)
+        self._lo = self._hi = 0
+        self._n_lines = 1 if layout.n_rows is not None else 0
         self._n_done = 0
         self._n_threads = n_threads
         self._pool = ThreadPoolExecutor(n_threads) if n_threads > 1 else None
-        self._skip_start(layout)
         self._check_promise()
 
     @property
     def position(self) -> int:
         """Bytes of the file on disk that are done."""
-        return self._stream.position
+        return self._windows.position(self._lo)
 
     def close(self) -> None:
         """Close the files."""
-        self._stream.close()
+        self._windows.close()
         if self._pool is not None:
             self._pool.shutdown()
 
@@ -80,13 +77,8 @@ class TextReader(RowReader):
                 self._n_done += len(batch.lengths)
                 return batch
 
-    def _skip_start(self, layout: Layout) -> None:
-        skipped = np.empty(layout.start, dtype=np.uint8)
-        self._stream.readinto(skipped.data)
-        self._n_lines = 1 if layout.n_rows is not None else 0
-
     def _check_promise(self) -> None:
-        size = self._stream.size
+        size = self._size
         if self.n_rows is not None and size and self.n_rows * 2 * self.n_features > size:
             fail(
                 self.name,
@@ -106,35 +98,10 @@ class TextReader(RowReader):
             )
 
     def _next_window(self) -> bool:
-        """Read whole lines into the buffer; False at the end of the file."""
-        rest = self._filled - self._hi
-        if self._at_end and rest == 0:
-            return False
-        self._buffer[:rest] = self._buffer[self._hi : self._filled].copy()
-        self._filled, searched = rest, 0
-        while True:
-            view = self._buffer.data[self._filled :]
-            n = self._stream.readinto(view)
-            self._at_end = n < len(view)
-            self._filled += n
-            cut = _last_newline(self._buffer, searched, self._filled)
-            if self._at_end or cut > 0:
-                break
-            searched = self._filled
-            self._widen()
-        self._lo, self._hi = 0, self._filled if self._at_end else cut
-        return self._hi > 0
-
-    def _widen(self) -> None:
-        if len(self._buffer) >= _LONGEST_LINE:
-            fail(
-                self.name,
-                f"line {self._n_lines + 1} is longer than {_LONGEST_LINE >> 20} MB; "
-                "this is not a file of vectors",
-            )
-        larger = np.empty(2 * len(self._buffer), dtype=np.uint8)
-        larger[: self._filled] = self._buffer[: self._filled]
-        self._buffer = larger
+        found = self._windows.next(self._n_lines + 1)
+        if found is not None:
+            self._lo, self._hi = found
+        return found is not None
 
     def _parse_window(self, out: npt.NDArray[np.float32]) -> Batch:
         words = np.empty((min(len(out), self._room()), 3), dtype=np.int64)
@@ -158,7 +125,7 @@ class TextReader(RowReader):
             cuts = self._cuts()
         if len(cuts) > 2 and self._pool is not None:
             ranges = list(itertools.pairwise(cuts))
-            counts = list(self._pool.map(lambda r: count_lines(self._buffer, *r), ranges))
+            counts = list(self._pool.map(lambda r: count_lines(self._windows.buffer, *r), ranges))
             counts[-1] += 1  # the last line may have no newline
             stops = np.cumsum(counts).tolist()
             if stops[-1] <= n_rows:
@@ -177,7 +144,7 @@ class TextReader(RowReader):
         step = (self._hi - self._lo) // self._n_threads + 1
         cuts = [self._lo]
         for wanted in range(self._lo + step, self._hi, step):
-            cut = _last_newline(self._buffer, cuts[-1], wanted)
+            cut = last_newline(self._windows.buffer, cuts[-1], wanted)
             if cut > cuts[-1]:
                 cuts.append(cut)
         return [*cuts, self._hi]
@@ -188,7 +155,7 @@ class TextReader(RowReader):
         from embcompress.formats.kernel import parse_lines
 
         parse_lines(
-            self._buffer, part.lo, part.hi, self.n_features, out.reshape(-1), part.row,
+            self._windows.buffer, part.lo, part.hi, self.n_features, out.reshape(-1), part.row,
             part.row_stop, words, part.odd, part.state, self.skip_bad,
         )  # fmt: skip
 
@@ -224,7 +191,7 @@ class TextReader(RowReader):
         words[~used[:n], :2] = 0
         lengths = words[:, 1] - words[:, 0]
         blob = np.empty(int(lengths.sum()), dtype=np.uint8)
-        gather_words(self._buffer, words, 0, n, blob)
+        gather_words(self._windows.buffer, words, 0, n, blob)
         batch = Batch(blob, lengths, words[:, 2])
         return batch if used[:n].all() else keep_rows(out, batch, used[:n])
 
@@ -237,7 +204,7 @@ class TextReader(RowReader):
     ) -> None:
         """Let Python convert the values that the kernel could not be sure of."""
         for row, column, start, end in odd.tolist():
-            token = self._buffer[start:end].tobytes()
+            token = self._windows.buffer[start:end].tobytes()
             with np.errstate(over="ignore"):
                 value = np.float32(float(token))
             out[row, column] = value
@@ -252,14 +219,14 @@ class TextReader(RowReader):
         from embcompress.formats import kernel
 
         lo = int(part.state[0])
-        end = lo + bytes(self._buffer[lo : part.hi]).find(b"\n")
-        text = self._buffer[lo : end if end >= lo else part.hi].tobytes()
+        end = lo + bytes(self._windows.buffer[lo : part.hi]).find(b"\n")
+        text = self._windows.buffer[lo : end if end >= lo else part.hi].tobytes()
         d = self.n_features
         if code == kernel.BAD_NUMBER:
             start, stop = part.state[6:8].tolist()
-            if self._buffer[lo:start].tobytes().strip():  # otherwise it is the word
-                after = len(self._buffer[stop : lo + len(text)].tobytes().split())
-                self._refuse_number(self._buffer[start:stop].tobytes(), line, d - 1 - after)
+            if self._windows.buffer[lo:start].tobytes().strip():  # otherwise it is the word
+                after = len(self._windows.buffer[stop : lo + len(text)].tobytes().split())
+                self._refuse_number(self._windows.buffer[start:stop].tobytes(), line, d - 1 - after)
         if code == kernel.EMPTY_WORD:
             self._refuse_line(line, text, f"holds {d} numbers but no word before them")
         if code == kernel.MANY_NUMBERS:
@@ -283,15 +250,3 @@ class TextReader(RowReader):
             f"line {line}: number {column + 1}, {shortened(token)}, {what}; "
             "skip_bad=True drops such rows",
         )
-
-
-def _last_newline(buffer: npt.NDArray[np.uint8], lo: int, hi: int) -> int:
-    """Position after the last newline in ``buffer[lo:hi]``, 0 if there is none."""
-    step = 1 << 16
-    while hi > lo:
-        start = max(lo, hi - step)
-        found = buffer[start:hi].tobytes().rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        hi = start
-    return 0
