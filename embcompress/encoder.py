@@ -16,7 +16,7 @@ import numpy.typing as npt
 from embcompress.codes import check_codes, code_bytes, pack_bits, unpack_bits, unpack_signs
 from embcompress.container import Container, FormatError
 
-__all__ = ["Encoder", "unit_rows"]
+__all__ = ["Encoder", "fit_decoder", "fit_levels", "row_lengths", "unit_rows"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -87,13 +87,13 @@ class Encoder:
         -------
         scores : ndarray of shape (n, n_bits), dtype of `X`
         """
-        if self.normalize:
+        lengths = _plain_lengths(X) if self.normalize else None
+        if self.normalize and lengths is None:
             X = unit_rows(X)
-        projected = (
-            X if self.projection is None else X @ self.projection.astype(X.dtype, copy=False)
-        )
-        scores = projected - self._offset.astype(X.dtype, copy=False)
-        return scores
+        scores = X if self.projection is None else X @ self.projection.astype(X.dtype, copy=False)
+        if lengths is not None:  # scaling the scores is cheaper than scaling a copy of the rows
+            scores = scores * (1 / lengths)[:, None]
+        return scores - self._offset.astype(X.dtype, copy=False)
 
     def encode(self, X: Floats) -> npt.NDArray[np.uint8]:
         """Packed codes of rows.
@@ -258,11 +258,43 @@ def unit_rows(X: Floats) -> Floats:
     -------
     ndarray of shape (n, d), dtype of `X`
     """
+    lengths = _plain_lengths(X)
+    if lengths is not None:
+        return X * (1 / lengths)[:, None]
     # dividing by the largest entry first keeps squares of huge and tiny values in range
     peak = np.abs(X).max(axis=1, keepdims=True, initial=0)
     scaled = X / np.where(peak > 0, peak, 1)
     norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
     return scaled / np.where(norms > 0, norms, 1)
+
+
+def row_lengths(X: Floats) -> Floats:
+    """Euclidean lengths of rows, also where their squares are out of range.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+
+    Returns
+    -------
+    ndarray of shape (n,), dtype of `X`
+    """
+    lengths = _plain_lengths(X)
+    if lengths is None:
+        peak = np.abs(X).max(axis=1, keepdims=True, initial=0)
+        scaled = X / np.where(peak > 0, peak, 1)
+        lengths = np.sqrt(np.einsum("ij,ij->i", scaled, scaled)) * peak[:, 0]
+    return lengths
+
+
+def _plain_lengths(X: Floats) -> Floats | None:
+    """Lengths of rows; None if a row is zero or a square is near the limits of the data type."""
+    with np.errstate(over="ignore"):
+        squares = np.einsum("ij,ij->i", X, X)
+    limits = np.finfo(X.dtype)
+    if len(X) and (squares.min() < limits.tiny / limits.eps or squares.max() > limits.max / 4):
+        return None
+    return np.sqrt(squares)
 
 
 def fit_levels(scores: Floats, codes: npt.NDArray[np.uint8]) -> Floats:
@@ -309,8 +341,9 @@ def fit_decoder(X: Floats, codes: npt.NDArray[np.uint8], levels: Floats) -> Floa
     """
     n_bits = levels.shape[1]
     half_gap = (levels[1] - levels[0]) / 2
-    values = unpack_signs(codes, n_bits, np.float64) * half_gap + levels.mean(axis=0)
-    gram = values.T @ values
+    values = unpack_signs(codes, n_bits, X.dtype) * half_gap.astype(X.dtype)
+    values += levels.mean(axis=0).astype(X.dtype)
+    gram = (values.T @ values).astype(np.float64)
     # a ridge of 1e-3 of the mean energy: bits may repeat one another
     gram[np.diag_indices_from(gram)] += 1e-3 * max(np.trace(gram) / n_bits, 1e-30)
-    return np.linalg.solve(gram, values.T @ X.astype(np.float64))
+    return np.linalg.solve(gram, (values.T @ X).astype(np.float64))

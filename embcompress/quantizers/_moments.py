@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.encoder import unit_rows
+from embcompress.encoder import row_lengths, unit_rows
 
 __all__ = ["Moments", "moments", "prepared_rows", "principal_directions"]
 
@@ -51,25 +51,26 @@ def moments(X: Floats, *, normalize: bool = False) -> Moments:
         Products are taken in the data type of `X`, sums over chunks in float64.
     """
     n, d = X.shape
-    total, lengths = np.zeros(d), 0.0
+    # sums are taken about the mean of the first rows: that is near enough for no digits to be lost
+    first = X[:_CHUNK_ROWS]
+    shift = (unit_rows(first) if normalize else first).mean(axis=0, dtype=np.float64)
+    total, scatter, lengths = np.zeros(d), np.zeros((d, d)), 0.0
     for rows in _chunks(X):
         if normalize:
-            lengths += float(np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64)).sum())
-            rows = unit_rows(rows)
-        total += rows.sum(axis=0, dtype=np.float64)
-    mean = total / n
-    scatter = np.zeros((d, d))
-    for rows in _chunks(X):
-        centred = prepared_rows(rows, mean, normalize=normalize)
-        scatter += centred.T @ centred
-    return Moments(n, mean, scatter / n, lengths / n if normalize else 1.0)
+            lengths += float(row_lengths(rows).sum(dtype=np.float64))
+        shifted = prepared_rows(rows, shift, normalize=normalize)
+        total += np.ones(len(rows), dtype=X.dtype) @ shifted
+        scatter += shifted.T @ shifted
+    rest = total / n
+    covariance = scatter / n - np.outer(rest, rest)
+    return Moments(n, shift + rest, covariance, lengths / n if normalize else 1.0)
 
 
 def prepared_rows(X: Floats, mean: Floats, *, normalize: bool) -> Floats:
     """Rows as the encoder sees them: scaled to length 1 on request, then centred."""
-    if normalize:
-        X = unit_rows(X)
-    return X - mean.astype(X.dtype)
+    rows = unit_rows(X) if normalize else X.copy()
+    rows -= mean.astype(X.dtype)
+    return rows
 
 
 def principal_directions(covariance: Floats) -> tuple[Floats, Floats]:
