@@ -82,6 +82,22 @@ def open_and_ask(load: Callable[[], Any]) -> dict[str, float]:
     return dict(zip(("load", "first_query", "second_query"), seconds, strict=True))
 
 
+def check() -> None:
+    """Compare the first answer with all distances, counted one by one."""
+    import numpy as np
+
+    from embcompress import CompressedVectors
+    from embcompress.codes import hamming_distances
+
+    small, word = CompressedVectors.load(COMPRESSED), wanted_words()[0]
+    row = small.get_index(word)
+    distances = hamming_distances(small.codes[row : row + 1], small.codes)[0].astype(int)
+    distances[row] = small.n_bits + 1
+    expected = 1 - 2 * np.sort(distances)[:10] / small.n_bits
+    answer = np.array([score for _, score in small.most_similar(word, topn=10)])
+    np.testing.assert_allclose(answer, expected, atol=1e-6)
+
+
 def wanted_words() -> list[str]:
     """Words to ask for, from the text."""
     words = []
@@ -94,6 +110,7 @@ def wanted_words() -> list[str]:
 
 CHILDREN: dict[str, Callable[[], Any]] = {
     "make-gensim-file": make_gensim_file,
+    "check": check,
     "embcompress": open_ours,
     "gensim": open_gensim,
 }
@@ -163,6 +180,7 @@ def main() -> None:
     make_compressed()
     if not GENSIM_FILE.exists():
         run_child("make-gensim-file", script=__file__)
+    run_child("check", script=__file__)
     rows = run(options.rounds)
     for row in rows:
         print({key: value for key, value in row.items() if value != ""})
