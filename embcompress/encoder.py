@@ -21,7 +21,7 @@ __all__ = ["Encoder", "fit_decoder", "fit_levels", "row_lengths", "unit_rows"]
 Floats = npt.NDArray[np.floating]
 
 # Rows per step: the temporaries of a 300-d encoder stay near 20 MB.
-_CHUNK_ROWS = 16_384
+_CHUNK_ROWS = 8_192
 
 
 @dataclass(frozen=True, eq=False)

@@ -168,12 +168,17 @@ def test_rotations_share_the_bits():
     assert IIQ(n_bits=40, n_rotations=2, random_state=0).fit(X).components_.shape == (20, 40)
 
 
-def test_two_rotations_from_256_bits_on():
-    X = power_law(1000, 300, 0.5).astype(np.float32)
-    assert IIQ(n_bits=255, max_iter=1, random_state=0).fit(X).n_rotations_ == 1
-    assert IIQ(n_bits=256, max_iter=1, random_state=0).fit(X).n_rotations_ == 2
-    assert IIQ(n_bits=256, n_rotations=1, max_iter=1, random_state=0).fit(X).n_rotations_ == 1
-    assert IIQ(n_bits=512, max_iter=1, random_state=0).fit(X).n_rotations_ == 2
+@pytest.mark.parametrize(
+    ("n_features", "n_bits", "n_rotations"),
+    [(300, 300, 2), (300, 150, 1), (300, 512, 3), (300, 600, 4), (255, 255, 1), (255, 512, 3)],
+)
+def test_default_rotations(n_features, n_bits, n_rotations):
+    X = power_law(400, n_features, 0.5).astype(np.float32)
+    quantizer = IIQ(n_bits=n_bits, max_iter=1, random_state=0).fit(X)
+    assert quantizer.n_rotations_ == n_rotations
+    assert len(quantizer.components_) == -(-n_bits // n_rotations)
+    one = IIQ(n_bits=min(n_bits, n_features), n_rotations=1, max_iter=1, random_state=0).fit(X)
+    assert one.n_rotations_ == 1
 
 
 def test_impossible_rotations_and_removals():

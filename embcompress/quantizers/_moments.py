@@ -14,7 +14,7 @@ __all__ = ["Moments", "moments", "prepared_rows", "principal_directions"]
 
 Floats = npt.NDArray[np.floating]
 
-_CHUNK_ROWS = 16_384
+_CHUNK_ROWS = 8_192
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ __all__ = ["IIQ", "isotropy"]
 
 Floats = npt.NDArray[np.floating]
 
-# From here on two rotations of the stronger half of the directions rank word pairs better than one
-# rotation of all (measured on two 300-d files: +0.006 and +0.025 Spearman); below, the half is too
-# few directions and loses.
-_BITS_FOR_TWO_ROTATIONS = 256
+# With so many features, rotations of the stronger half of the directions rank word pairs better
+# than one rotation of all (measured on two 300-d files); with fewer, the half is too few and loses.
+_HALVED_FROM = 256
+_FEWEST_ROWS, _ROWS_PER_DIRECTION = 20_000, 40
+_ISOTROPY_ROWS = 5_000
 
 
 class IIQ(BinaryQuantizer):
@@ -55,9 +56,10 @@ class IIQ(BinaryQuantizer):
         vocabulary, and 0 on skip-gram vectors and on the heads of GloVe files.
     n_rotations : int, optional
         Independently started rotations that share the bits, each over the top
-        ``n_bits / n_rotations`` directions. Default: as few as the number of features allows,
-        but at least 2 from 256 bits on, which ranks word pairs better; 1 keeps slightly more
-        of the float neighbours.
+        ``n_bits / n_rotations`` directions. Default: as few as the number of features allows;
+        with 256 features or more, so many that a rotation has about half of the directions
+        (300 bits of 300-d vectors: 2), which ranks word pairs better. 1 keeps more of the float
+        neighbours on some files: measure with :func:`embcompress.quality.neighbour_recall`.
     normalize : bool, default True
         Scale rows to length 1 before centring.
     max_iter : int, default 50
@@ -66,9 +68,10 @@ class IIQ(BinaryQuantizer):
         Stop when a step lowers the loss by less than this share.
     n_init : int, default 1
         Random starts per rotation; the one with the lowest loss is kept.
-    fit_samples : int or None, default 20000
+    fit_samples : int, "auto" or None, default "auto"
         Rows, drawn at random, that the rotations are fitted on; mean and principal directions
-        come from all rows. None: all rows.
+        come from all rows. ``"auto"``: 40 for each direction of a rotation, at least 20,000.
+        None: all rows.
     random_state : int, RandomState or None, default None
     verbose : bool, default False
         Show a progress bar.
@@ -115,7 +118,7 @@ class IIQ(BinaryQuantizer):
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "fit_samples": [Interval(Integral, 1, None, closed="left"), None],
+        "fit_samples": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
     }
@@ -130,7 +133,7 @@ class IIQ(BinaryQuantizer):
         max_iter: int = 50,
         tol: float = 1e-3,
         n_init: int = 1,
-        fit_samples: int | None = 20_000,
+        fit_samples: int | str | None = "auto",
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
@@ -146,30 +149,32 @@ class IIQ(BinaryQuantizer):
         self.verbose = verbose
 
     def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
+        widths = self._bits_of_rotations(n_bits, X.shape[1])
         found = moments(X, normalize=self.normalize)
         variances, directions = principal_directions(found.covariance)
-        rows = X[sample_rows(len(X), self.fit_samples, random)]
+        rows = X[sample_rows(len(X), self._rows_to_fit(max(widths)), random)]
         sample = prepared_rows(rows, found.mean, normalize=self.normalize)
         scores = sample @ directions.T.astype(X.dtype)
         removed = self._count_removed(variances, scores, random)
-        widths = self._bits_of_rotations(n_bits, X.shape[1])
-        n_components = min(max(widths), X.shape[1] - removed)
-        kept = slice(removed, removed + n_components)
+        kept = slice(removed, removed + min(max(widths), X.shape[1] - removed))
 
         self.mean_ = found.mean
         self.n_removed_ = removed
         self.n_rotations_ = len(widths)
         self.components_ = directions[kept].astype(X.dtype)
+        few = slice(None, None, -(-len(rows) // _ISOTROPY_ROWS))
         self.isotropy_ = (
-            isotropy(rows, directions),
-            isotropy(
-                sample - scores[:, :removed] @ directions[:removed].astype(X.dtype),
-                directions[removed:],
-            ),
+            isotropy(rows[few], directions),
+            isotropy(scores[few, removed:], np.eye(X.shape[1] - removed)),
         )
-        rotations = self._rotate(scores[:, kept], widths, random)
-        self._set_learned(rotations)
+        # every row counts alike, however much of it was nulled; its signs stay as they are
+        self._set_learned(self._rotate(unit_rows(scores[:, kept]), widths, random))
         return self._make_encoder(sample, found)
+
+    def _rows_to_fit(self, n_directions: int) -> int | None:
+        if self.fit_samples == "auto":
+            return max(_FEWEST_ROWS, _ROWS_PER_DIRECTION * n_directions)
+        return None if self.fit_samples is None else int(self.fit_samples)
 
     def _count_removed(
         self, variances: Floats, scores: Floats, random: np.random.RandomState
@@ -189,7 +194,8 @@ class IIQ(BinaryQuantizer):
         fewest = -(-n_bits // n_features)
         n_rotations = self.n_rotations
         if n_rotations is None:
-            n_rotations = max(2, fewest) if n_bits >= _BITS_FOR_TWO_ROTATIONS else fewest
+            over_half = round(2 * n_bits / n_features) if n_features >= _HALVED_FROM else 0
+            n_rotations = max(fewest, over_half)
         if not fewest <= n_rotations <= n_bits:
             raise ValueError(
                 f"IIQ(n_rotations={n_rotations}) does not fit n_bits={n_bits} and {n_features} "
