@@ -210,13 +210,13 @@ def fit_rotation(P: Floats, start: Floats, max_iter: int, tol: float, bar: Progr
     signs = np.empty((len(P), R.shape[1]), dtype=P.dtype)
     for step in range(max_iter + 1):
         V = P @ R
-        magnitude = float(np.abs(V).mean(dtype=np.float64))
+        np.copysign(1, V, out=signs)
+        magnitude = float(np.vdot(signs, V)) / V.size  # mean |v|
         losses.append(1 - magnitude**2 / energy if energy > 0 else 0.0)
         converged = step > 0 and losses[-2] - losses[-1] < tol * losses[-2]
         if step == max_iter or converged:
             bar.advance(max_iter - step)
             break
-        np.copysign(1, V, out=signs)
         # Procrustes step: R = C A^T where B^T P = A S C^T
         A, _, Ct = np.linalg.svd(signs.T @ P, full_matrices=False)
         R = (A @ Ct).T
