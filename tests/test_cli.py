@@ -348,3 +348,18 @@ def test_human_bytes():
         "1.1 GB",
         "2e+03 TB",
     ]
+
+
+def test_messages_name_options_as_they_are_typed(tmp_path, sample_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("a.txt", "cat 0.5 1\ndog 1 0.25\n")
+        archive.writestr("b.txt", "cat 0.5 1\ndog 1 0.25\n")
+    found = fails("compress", tmp_path / "two.zip", "-o", tmp_path / "out")
+    assert "choose with --member: a.txt, b.txt" in found
+    (tmp_path / "bad.txt").write_text("cat 0.5 1\ndog 1 x\ncow 1 2.5\n")
+    assert "line 2: number 2, 'x'" in fails("compress", tmp_path / "bad.txt", "-o", tmp_path / "o")
+    done = run("convert", tmp_path / "bad.txt", tmp_path / "good.vec", "--skip-bad")
+    assert done.returncode == 0
+    assert (tmp_path / "good.vec").read_text().splitlines()[0] == "2 2"

@@ -14,6 +14,14 @@ from embcompress.cli import compress, convert, query
 
 __all__ = ["app", "main"]
 
+_OPTION_OF = {
+    "skip_bad=True": "--skip-bad",
+    'errors="replace"': "--errors replace",
+    'format="gensim"': "--format gensim",
+    "member=": "--member",
+    "vocabulary=": "--vocabulary",
+    "limit=": "--limit",
+}
 _INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 app = typer.Typer(
@@ -95,8 +103,15 @@ def _user_message(error: Exception) -> str | None:
         return "not enough memory; try --streaming, or --limit to read fewer words"
     known: tuple[Any, ...] = (ValueError, TypeError, UnknownWordError, MissingExtraError, EOFError)
     if isinstance(error, known):
-        return str(error)
+        return _in_options(str(error))
     return None
+
+
+def _in_options(message: str) -> str:
+    """Name options as they are typed, not as the arguments of a function."""
+    for argument, option in _OPTION_OF.items():
+        message = message.replace(argument, option)
+    return message
 
 
 def _stop(message: str, status: int) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,7 @@ class VectorReader:
         self._words = WordSet()
         self._n_duplicates = 0
         self._started = False
+        self._tells_progress = progress
         self._shown = 0
         self._bar = ProgressBar(
             f"Reading {rows.name}", total=self._n_bytes, unit="B", enabled=progress
@@ -182,6 +185,8 @@ class VectorReader:
         if self._started:
             raise ValueError(f"{self._rows.name}: already read; open it again to read it again")
         self._started = True
+        if self._tells_progress:
+            _tell_about_compiling()
 
     def _enlarged(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Make room for all rows that the file should still hold.
@@ -275,3 +280,11 @@ def _with_words(batch: Batch, words: list[bytes]) -> Batch:
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     blob = np.frombuffer(bytearray(b"".join(words)), dtype=np.uint8)
     return Batch(blob, lengths, batch.places, batch.counts)
+
+
+def _tell_about_compiling() -> None:
+    """Explain the wait before the first file that is read after an installation."""
+    package = Path(__file__).parent
+    compiled = any((package / "__pycache__").glob("kernel.parse_lines*.nbi"))
+    if sys.stderr.isatty() and not compiled and os.access(package, os.W_OK):
+        sys.stderr.write("Compiling the reader for this machine; this is done once ...\n")
