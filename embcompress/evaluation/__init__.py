@@ -1,6 +1,22 @@
 """How good vectors are, and what compression costs: tasks with intervals on every figure.
 
 The parts are loaded on first use.
+
+Examples
+--------
+>>> import numpy as np
+>>> from embcompress import CompressedVectors, KeyedVectors, Sign
+>>> from embcompress.evaluation import SimilarityPairs, compare, evaluate_similarity, space_of
+>>> words = [f"w{i}" for i in range(40)]
+>>> kv = KeyedVectors(words, np.random.default_rng(0).normal(size=(40, 64)))
+>>> pairs = list(zip(words[:20], words[20:], strict=True))
+>>> gold = SimilarityPairs("made up", pairs, [kv.similarity(*pair) for pair in pairs])
+>>> result = evaluate_similarity(space_of(kv), gold)
+>>> result.value, result.n_covered
+(1.0, 20)
+>>> bits = evaluate_similarity(space_of(CompressedVectors.compress(kv, Sign())), gold)
+>>> compare(bits, result).value < 0
+True
 """
 
 from __future__ import annotations
@@ -12,19 +28,65 @@ from typing import Any
 _LAZY = {
     "AnalogyQuestions": "data",
     "Categories": "data",
+    "Difference": "results",
     "LabelledTexts": "data",
+    "Mean": "results",
+    "Neighbours": "retrieval",
     "Relation": "data",
     "RelationRatings": "data",
+    "Result": "results",
     "SimilarityPairs": "data",
+    "Space": "space",
+    "WordCounts": "classification",
+    "compare": "bootstrap",
+    "count_words": "classification",
+    "evaluate_analogy": "analogy",
+    "evaluate_categorization": "categorization",
+    "evaluate_classification": "classification",
+    "evaluate_relations": "analogy",
+    "evaluate_retrieval": "retrieval",
+    "evaluate_similarity": "similarity",
+    "mean_difference": "bootstrap",
+    "mean_result": "bootstrap",
+    "measure": "bootstrap",
+    "neighbours": "retrieval",
+    "skip": "bootstrap",
+    "space_of": "space",
+    "text_vectors": "classification",
+    "tokenize": "classification",
+    "word_matrix": "classification",
 }
 
 __all__ = [
     "AnalogyQuestions",
     "Categories",
+    "Difference",
     "LabelledTexts",
+    "Mean",
+    "Neighbours",
     "Relation",
     "RelationRatings",
+    "Result",
     "SimilarityPairs",
+    "Space",
+    "WordCounts",
+    "compare",
+    "count_words",
+    "evaluate_analogy",
+    "evaluate_categorization",
+    "evaluate_classification",
+    "evaluate_relations",
+    "evaluate_retrieval",
+    "evaluate_similarity",
+    "mean_difference",
+    "mean_result",
+    "measure",
+    "neighbours",
+    "skip",
+    "space_of",
+    "text_vectors",
+    "tokenize",
+    "word_matrix",
 ]
 
 
