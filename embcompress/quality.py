@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from embcompress.codes import asymmetric_scores
 from embcompress.compressed import CompressedVectors
 from embcompress.encoder import unit_rows
+from embcompress.evaluation.retrieval import check_size, draw_queries, hits, nearest_others
 from embcompress.progress import ProgressBar
 from embcompress.vectors import KeyedVectors
 
@@ -54,32 +56,33 @@ def neighbour_recall(
     n = len(vectors)
     if n != len(small):
         raise ValueError(f"{n} float vectors came with {len(small)} codes")
-    if n <= k:
-        raise ValueError(f"recall@{k} needs at least {k + 1} words, there are {n}")
-    random = np.random.default_rng(random_state)
-    queries = np.sort(random.permutation(n)[:n_queries])
-    unit = unit_rows(vectors.vectors)
-    hits = 0
+    check_size(n, k)
+    queries = draw_queries(n, n_queries, random_state)
+    unit = unit_rows(vectors.vectors).astype(np.float32, copy=False)
+    n_hits = 0
     with ProgressBar(f"Quality, {scoring}", len(queries), unit="words", enabled=progress) as bar:
         for start in range(0, len(queries), _BATCH):
             batch = queries[start : start + _BATCH]
-            cosines = unit[batch] @ unit.T
-            if scoring == "hamming":
-                _, found = small.index.search(small.codes[batch], k + 1)
-            else:
-                projected = small.encoder.project(vectors.vectors[batch])
-                found = _top(asymmetric_scores(projected, small.codes, small.n_bits), k + 1)
-            for query, wanted, got in zip(batch, _top(cosines, k + 1), found, strict=True):
-                hits += len(set(_without(wanted, query, k)) & set(_without(got, query, k)))
+            wanted = nearest_others(unit[batch] @ unit.T, batch, k)
+            found = _nearest_codes(vectors, small, batch, k, scoring)
+            n_hits += int(hits(found, wanted).sum())
             bar.advance(len(batch))
-    return hits / (len(queries) * k)
+    return n_hits / (len(queries) * k)
 
 
-def _top(scores: np.ndarray, k: int) -> np.ndarray:
-    best = np.argpartition(scores, -k, axis=1)[:, -k:]
-    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(best, order, axis=1)
-
-
-def _without(neighbours: np.ndarray, query: int, k: int) -> list[int]:
-    return [int(index) for index in neighbours if index != query][:k]
+def _nearest_codes(
+    vectors: KeyedVectors,
+    small: CompressedVectors,
+    queries: npt.NDArray[np.int64],
+    k: int,
+    scoring: str,
+) -> npt.NDArray[np.int64]:
+    """Nearest words by code, the query itself left out."""
+    if scoring == "asymmetric":
+        projected = small.encoder.project(vectors.vectors[queries])
+        return nearest_others(asymmetric_scores(projected, small.codes, small.n_bits), queries, k)
+    _, found = small.index.search(small.codes[queries], k + 1)
+    # the query is among them, unless more than k words have its code
+    own = found == queries[:, None]
+    own[:, -1] |= ~own.any(axis=1)
+    return found[~own].reshape(len(queries), k)

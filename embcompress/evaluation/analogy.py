@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import pack_bits
 from embcompress.evaluation.bootstrap import N_RESAMPLES, measure, skip
 from embcompress.evaluation.data import AnalogyQuestions, Relation, RelationRatings
 from embcompress.evaluation.results import Result
@@ -23,6 +22,9 @@ _COLUMNS = 4096
 _QUESTIONS = 256
 _MIN_QUESTIONS = 10
 _MIN_RATED = 5
+
+# Block of stored words -> (block of questions -> scores (n_questions, n_words), free to change)
+_Scorer = Callable[[slice], Callable[[slice], Matrix]]
 
 
 def evaluate_analogy(
@@ -77,10 +79,10 @@ def evaluate_analogy(
     asked, answers = found[items, :3], found[items, 3]
     size = len(space) if restrict is None else min(restrict, len(space))
     if method == "add" and space.sign_queries:
-        guesses = _nearest_codes(space, asked, size)
+        score = _combine_signs(space, asked)
     else:
-        guesses = _best_words(space, asked, size, method)
-    right = (guesses == answers).astype(np.float64)
+        score = _combine_scores(space, asked, method)
+    right = (_best_words(asked, size, score) == answers).astype(np.float64)
     return measure(
         key,
         space.name,
@@ -143,61 +145,64 @@ def evaluate_relations(
     )
 
 
-def _best_words(space: Space, asked: Indices, size: int, method: str) -> Indices:
-    """Word with the largest combined score for each question, in blocks of words."""
-    unique, places = np.unique(asked, return_inverse=True)
-    places = places.reshape(asked.shape)
+def _best_words(asked: Indices, size: int, score: _Scorer) -> Indices:
+    """Word with the largest score for each question, in blocks of words and of questions."""
     best = np.full(len(asked), -np.inf, dtype=np.float32)
     guesses = np.full(len(asked), -1, dtype=np.int64)
     for start in range(0, size, _COLUMNS):
-        stop = min(start + _COLUMNS, size)
-        scores = space.scores(unique, slice(start, stop))
-        if method == "mul":
-            scores += 1
-            scores /= 2
-        subtracted = -scores if method == "add" else np.reciprocal(scores + _EPSILON)
+        score_questions = score(slice(start, min(start + _COLUMNS, size)))
         for first in range(0, len(asked), _QUESTIONS):
             part = slice(first, first + _QUESTIONS)
-            a, b, c = places[part].T
-            combine = np.add if method == "add" else np.multiply
-            total = combine(scores[b], scores[c])
-            combine(total, subtracted[a], out=total)
-            _leave_out(total, asked[part] - start)
-            nearest = total.argmax(axis=1)
-            values = total[np.arange(len(total)), nearest]
+            scores = score_questions(part)
+            _leave_out(scores, asked[part] - start)
+            nearest = scores.argmax(axis=1)
+            values = scores[np.arange(len(scores)), nearest]
             better = values > best[part]
             best[part][better] = values[better]
             guesses[part][better] = nearest[better] + start
     return guesses
 
 
+def _combine_scores(space: Space, asked: Indices, method: str) -> _Scorer:
+    """Combine the scores of the three words of a question: a product per word, not per question."""
+    unique, places = np.unique(asked, return_inverse=True)
+    places = places.reshape(asked.shape)
+    combine = np.add if method == "add" else np.multiply
+
+    def score(words: slice) -> Callable[[slice], Matrix]:
+        scores = space.scores(unique, words)
+        if method == "mul":
+            scores += 1
+            scores /= 2
+        subtracted = -scores if method == "add" else np.reciprocal(scores + _EPSILON)
+
+        def score_questions(part: slice) -> Matrix:
+            a, b, c = places[part].T
+            total = combine(scores[b], scores[c])
+            return combine(total, subtracted[a], out=total)
+
+        return score_questions
+
+    return score
+
+
+def _combine_signs(space: Space, asked: Indices) -> _Scorer:
+    """Score the signs of b - a + c, which are never 0; in whole numbers, so that ties are ties."""
+    signs = np.sign(space.queries)
+    a, b, c = asked.T
+    queries = np.sign(signs[b] - signs[a] + signs[c])
+
+    def score(words: slice) -> Callable[[slice], Matrix]:
+        stored = np.sign(space.rows[words]).T
+        return lambda part: queries[part] @ stored
+
+    return score
+
+
 def _leave_out(scores: Matrix, columns: Indices) -> None:
     """Put the question words, where they are in this block, below all others."""
     rows, places = np.nonzero((columns >= 0) & (columns < scores.shape[1]))
     scores[rows, columns[rows, places]] = -np.inf
-
-
-def _nearest_codes(space: Space, asked: Indices, size: int) -> Indices:
-    """Word nearest in Hamming distance to the signs of b - a + c.
-
-    A sum of three signs is never 0.
-    """
-    from embcompress.index import HammingIndex
-
-    signs = space.queries > 0
-    index = HammingIndex(signs.shape[1])
-    index.add(pack_bits(space.rows[:size] > 0))
-    guesses = np.full(len(asked), -1, dtype=np.int64)
-    for first in range(0, len(asked), _COLUMNS):
-        words = asked[first : first + _COLUMNS]
-        a, b, c = (signs[column] for column in words.T)
-        # the majority of (not a, b, c)
-        query = (b & c) | (~a & (b | c))
-        _, found = index.search(pack_bits(query), min(4, size))
-        allowed = (found[:, :, None] != words[:, None, :]).all(axis=2)
-        chosen = found[np.arange(len(found)), allowed.argmax(axis=1)]
-        guesses[first : first + len(words)] = np.where(allowed.any(axis=1), chosen, -1)
-    return guesses
 
 
 def _section_means(sections: Sequence[str], right: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -35,8 +35,8 @@ __all__ = [
     "word_matrix",
 ]
 
-# Runs of letters, digits and apostrophes
-_TOKEN = re.compile(r"(?:[^\W_]|')+")
+# Runs of letters, digits and apostrophes, once underscores are spaces
+_TOKEN = re.compile(r"[\w']+")
 _GRID = (0.01, 0.1, 1.0)
 _INNER_FOLDS = 5
 
@@ -57,7 +57,7 @@ def tokenize(text: str) -> list[str]:
     >>> tokenize("It's a (well-made) film, 7/10!")
     ["it's", 'a', 'well', 'made', 'film', '7', '10']
     """
-    return _TOKEN.findall(text.lower())
+    return _TOKEN.findall(text.lower().replace("_", " "))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,23 +109,34 @@ def count_words(
     """
     from scipy.sparse import csr_array
 
-    table = words.key_to_index()
-    columns, ends, n_tokens = array("i"), [0], 0
+    lookup = _Lookup(words)
+    found, lengths = array("i"), []
     for text in data.texts:
         parts = tokens(text)
-        n_tokens += len(parts)
-        for part in parts:
-            index = table.get(part, -1)
-            if index < 0:
-                index = table.get(part.strip("'"), -1)
-            if index >= 0:
-                columns.append(index)
-        ends.append(len(columns))
-    indices = np.frombuffer(columns, dtype=np.int32) if columns else np.empty(0, dtype=np.int32)
-    ones = np.ones(len(indices), dtype=np.float32)
-    matrix = csr_array((ones, indices.copy(), np.array(ends)), shape=(len(data), len(words)))
+        lengths.append(len(parts))
+        found.extend(map(lookup.__getitem__, parts))
+    indices = np.array(found, dtype=np.int32)
+    known = indices >= 0
+    # how many known tokens there are up to the end of each text
+    ends = np.append(0, np.cumsum(known))[np.cumsum([0, *lengths])]
+    ones = np.ones(int(known.sum()), dtype=np.float32)
+    matrix = csr_array((ones, indices[known], ends), shape=(len(data), len(words)))
     matrix.sum_duplicates()
-    return WordCounts(data, matrix, n_tokens)
+    return WordCounts(data, matrix, sum(lengths))
+
+
+class _Lookup(dict[str, int]):
+    """Token -> row, -1 where there is none; filled as tokens come."""
+
+    def __init__(self, words: Vocabulary) -> None:
+        self._table = words.key_to_index()
+
+    def __missing__(self, token: str) -> int:
+        index = self._table.get(token)
+        if index is None:
+            index = self._table.get(token.strip("'"), -1)
+        self[token] = index
+        return index
 
 
 def word_matrix(
