@@ -120,7 +120,7 @@ def _cluster(X: Matrix, n_clusters: int, random_state: int) -> dict[str, Labels]
         "agglomerative, Ward": linkage(np.sqrt(2 * cosine), "ward"),
         "agglomerative, average cosine": linkage(cosine, "average"),
     }
-    clusters = {name: cut_tree(tree, n_clusters)[:, 0] for name, tree in trees.items()}
+    clusters = {name: cut_tree(tree, [n_clusters])[:, 0] for name, tree in trees.items()}
     with warnings.catch_warnings():
         # words with equal codes can leave fewer distinct points than clusters
         warnings.simplefilter("ignore", ConvergenceWarning)
