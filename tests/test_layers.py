@@ -25,7 +25,7 @@ CONFINED = {
     "torch": {"heads", "pruning", "quantizers", "augmentation"},
     "numba": {"runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
-    "faiss": {"index", "rescoring"},
+    "faiss": {"index", "rescoring", "evaluation"},
     "gensim": {"formats"},
     "dask": {"scale"},
     "sklearn": {"quantizers", "heads", "augmentation", "evaluation"},
