@@ -42,12 +42,20 @@ def number(text: str, digits: int) -> str:
 def parse(rows: list[Row]) -> str:
     """Speed of the readers of GloVe text."""
     return markdown(
-        ["reader", "threads", "MB/s per CPU second", "against gensim", "peak memory, MB"],
+        [
+            "reader",
+            "threads",
+            "MB/s per CPU second",
+            "again, same process",
+            "against gensim",
+            "peak memory, MB",
+        ],
         [
             [
                 row["method"],
                 row["threads"],
                 number(row["mb_per_s"], 0),
+                number(row.get("mb_per_s_again", ""), 0),
                 f"{number(row['speed_ratio_to_gensim'], 1)}x",
                 "" if row["note"].startswith("prefix") else number(row["peak_rss_mb"], 0),
             ]

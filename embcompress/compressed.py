@@ -343,11 +343,11 @@ class CompressedVectors(WordVectors):
             If a word is not there.
         """
         first, second = self.codes[[self.get_index(key1), self.get_index(key2)]]
-        return 1 - 2 * int(np.bitwise_count(first ^ second).sum()) / self.n_bits
+        return (self.n_bits - 2 * int(np.bitwise_count(first ^ second).sum())) / self.n_bits
 
     def _nearest(
         self, query: npt.NDArray[np.float32], k: int, scoring: str | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
         scoring = scoring or "hamming"
         if scoring not in SCORINGS:
             raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
@@ -356,7 +356,7 @@ class CompressedVectors(WordVectors):
             scores = asymmetric_scores(query[None, :], self.codes, self.n_bits)[0]
             return top_k(scores / np.float32(max(length, 1e-30)), k)
         distances, indices = self.index.search(pack_bits(query[None, :] >= 0), k)
-        return indices[0], (1 - 2 * distances[0] / self.n_bits).astype(np.float32)
+        return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
 
 
 def _learned(quantizer: Quantizer) -> dict[str, str]:

@@ -84,7 +84,7 @@ class WordVectors(ABC):
     @abstractmethod
     def _nearest(
         self, query: npt.NDArray[np.float32], k: int, scoring: str | None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
         """Indices and similarities of the `k` words nearest to a query, nearest first."""
 
     def __len__(self) -> int:

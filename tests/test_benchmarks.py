@@ -137,8 +137,8 @@ def test_no_memory_is_shown_for_a_prefix(tmp_path):
     rows = [row | {"peak_rss_mb": 100}, row | {"peak_rss_mb": 7, "note": "prefix of 9 rows"}]
     write_csv(tmp_path / "parse.csv", rows)
     assert tables.make_table("parse", tmp_path).splitlines()[2:] == [
-        "| a\\|b | 1 | 5 | 1.0x | 100 |",
-        "| a\\|b | 1 | 5 | 1.0x |  |",
+        "| a\\|b | 1 | 5 |  | 1.0x | 100 |",
+        "| a\\|b | 1 | 5 |  | 1.0x |  |",
     ]
 
 
