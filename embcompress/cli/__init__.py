@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from embcompress._version import __version__
-from embcompress.cli import compress, convert, query
+from embcompress.cli import compress, convert, evaluate, query
 
 __all__ = ["app", "main"]
 
@@ -39,6 +39,8 @@ app.command("search")(query.search)
 app.command("analogy")(query.analogy)
 app.command("export")(convert.export)
 app.command("convert")(convert.convert)
+app.command("evaluate")(evaluate.evaluate)
+app.command("benchmark")(evaluate.benchmark)
 
 
 def _show_version(value: bool) -> None:
@@ -65,6 +67,8 @@ def main() -> None:
         status = _run()
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
+    except evaluate.Interrupted as stop:
+        _stop(str(stop), _INTERRUPTED)
     except BrokenPipeError:
         # the reader of our output went away (| head): not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
