@@ -198,6 +198,12 @@ def _faiss_itq(n_bits: int, seed: int) -> Quantizer:
     return FaissITQ(n_bits, seed)
 
 
+def _nlb(n_bits: int, seed: int) -> Quantizer:
+    from embcompress.quantizers.nlb import NLB
+
+    return NLB(n_bits, random_state=seed)
+
+
 def _from_rows(
     name: str,
     vectors: KeyedVectors,
@@ -353,6 +359,7 @@ _QUANTIZERS: dict[str, tuple[str, Callable[[int, int], Quantizer], bool]] = {
         lambda n_bits, seed: IIQ(n_bits, n_remove=0, random_state=seed),
         True,
     ),
+    "nlb": ("near-lossless binarization, an autoencoder (needs PyTorch)", _nlb, True),
 }
 
 _OTHERS = [

@@ -5,7 +5,6 @@ All of them see rows of length 1, as in a search by cosine, and give back decode
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from time import process_time
 from typing import Any
@@ -100,7 +99,7 @@ class FaissITQ:
                 f"faiss-itq makes at most one bit per feature: n_bits={self.n_bits} exceeds "
                 f"the {n_features} features"
             )
-        transform = faiss.ITQTransform(n_features, self.n_bits, True)
+        transform: Any = faiss.ITQTransform(n_features, self.n_bits, True)
         transform.itq.seed = self.seed
         transform.train(rows)
         mean = faiss.vector_to_array(transform.mean)
@@ -158,7 +157,7 @@ def product_codes(X: Matrix, n_bytes: int, seed: int, *, rotate: bool) -> Decode
     if rotate:
         matrix = _optimized_rotation(unit, n_bytes, padded, seed)
     rows = np.ascontiguousarray(unit @ matrix)
-    quantizer = faiss.ProductQuantizer(padded, n_bytes, 8)
+    quantizer: Any = faiss.ProductQuantizer(padded, n_bytes, 8)
     _seed_clustering(quantizer.cp, seed)
     quantizer.train(rows)
     fitted = process_time()
@@ -176,9 +175,9 @@ def _optimized_rotation(unit: Matrix, n_bytes: int, padded: int, seed: int) -> M
     # FAISS starts from one fixed rotation; turning the rows first starts it elsewhere
     first = random_rotation(d, random).astype(np.float32)
     sample = unit[sample_rows(len(unit), _OPQ_ROWS, random)] @ first
-    transform = faiss.OPQMatrix(d, n_bytes, padded)
+    transform: Any = faiss.OPQMatrix(d, n_bytes, padded)
     transform.niter = _OPQ_STEPS
-    pq = faiss.ProductQuantizer(padded, n_bytes, 8)
+    pq: Any = faiss.ProductQuantizer(padded, n_bytes, 8)
     _seed_clustering(pq.cp, seed)
     transform.pq = pq
     transform.train(np.ascontiguousarray(sample))
@@ -234,9 +233,8 @@ def rotated_index_codes(X: Matrix, n_bits: int, seed: int, factory: str) -> Deco
 
 
 def _make_index(n_dimensions: int, factory: str) -> Any:
-    make: Callable[..., Any] = faiss.index_factory
     try:
-        return make(n_dimensions, factory, faiss.METRIC_L2)
+        return faiss.index_factory(n_dimensions, factory, faiss.METRIC_L2)
     except RuntimeError as error:
         raise ValueError(
             f"FAISS {faiss.__version__} has no {factory} index; version 1.15 does"
