@@ -76,7 +76,7 @@ class NLB(BinaryQuantizer):
     Examples
     --------
     >>> import numpy as np
-    >>> from embcompress.quantizers.nlb import NLB
+    >>> from embcompress import NLB
     >>> X = np.random.default_rng(0).normal(size=(200, 32))
     >>> NLB(n_bits=64, random_state=0).fit_transform(X).shape  # doctest: +SKIP
     (200, 8)
