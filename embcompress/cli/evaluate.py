@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -68,10 +69,11 @@ def evaluate(
     sets = load_sets(_names(tasks), fetch=fetch, methods=("add", "mul"))
     vectors = _open(file, limit)
     floats = None if against is None else _reference(against, vectors, limit)
-    results = _measured(run_tasks, vectors, floats, sets)
     reference: list[Result] = []
-    if floats is not None and any(sets.sets.values()):
-        reference = _measured(run_tasks, floats, None, sets)
+    with _in_options():
+        results = run_tasks(vectors, floats=floats, sets=sets, progress=True)
+        if floats is not None and any(sets.sets.values()):
+            reference = run_tasks(floats, sets=sets, progress=True)
     rows = _compared(results, reference)
     if json:
         print_json({"file": str(file), "against": against and str(against), "results": rows})
@@ -124,16 +126,17 @@ def benchmark(
     given = None if format is None else str(format)
     kv = load_vectors(vectors, format=given, limit=limit, member=member, progress=True)
     try:
-        found = run_benchmark(
-            kv,
-            n_bits=asked or _default_bits(kv.vector_size),
-            methods=names,
-            seeds=seeds,
-            folder=output,
-            sets=sets,
-            progress=True,
-            report=lambda line: typer.echo(line, err=True),
-        )
+        with _in_options():
+            found = run_benchmark(
+                kv,
+                n_bits=asked or _default_bits(kv.vector_size),
+                methods=names,
+                seeds=seeds,
+                folder=output,
+                sets=sets,
+                progress=True,
+                report=lambda line: typer.echo(line, err=True),
+            )
     except KeyboardInterrupt as stop:
         done = len(list((output / "cells").glob("*.json")))
         raise Interrupted(
@@ -232,15 +235,18 @@ def _reference(
     return floats
 
 
-def _measured(run: Any, vectors: Any, floats: Any, sets: Any) -> list[Result]:
+@contextmanager
+def _in_options() -> Iterator[None]:
+    """Name options as they are typed where no data set is at hand."""
     try:
-        results: list[Result] = run(vectors, floats=floats, sets=sets, progress=True)
+        yield
     except FileNotFoundError as error:
+        if error.filename is not None:
+            raise
         message = (
             str(error).replace("(fetch=True)", "(--fetch)").replace("(floats=)", "(--against)")
         )
         raise ValueError(message) from error
-    return results
 
 
 def _compared(results: Sequence[Result], reference: Sequence[Result]) -> list[dict[str, Any]]:

@@ -56,6 +56,7 @@ font-size:.875rem}}
 summary{{cursor:pointer;font-size:.875rem;color:var(--soft);padding:.35rem 0}}
 .scroll{{overflow-x:auto;max-width:100%}}
 table{{border-collapse:collapse;font-size:.875rem;font-variant-numeric:tabular-nums}}
+@media(max-width:480px){{svg text{{font-size:15px}}}}
 th,td{{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--rule);
 white-space:nowrap;vertical-align:top}}
 td:last-child{{white-space:normal;min-width:8rem}}

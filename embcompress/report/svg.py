@@ -22,8 +22,9 @@ __all__ = [
 N_STYLES = 8
 _WIDTH = 460
 _HEIGHT = 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 44
 _ROW = 22
+_DODGE = 3.5
 _CORNERS: dict[int, list[tuple[float, float]]] = {
     1: [(-1, -1), (1, -1), (1, 1), (-1, 1)],
     2: [(0, -1.2), (1.2, 1), (-1.2, 1)],
@@ -117,11 +118,11 @@ def line_chart(
     x = _axis(xs, _LEFT, _WIDTH - _RIGHT, log_x, margin=0.06 if marks else 0)
     y = _axis(values, _HEIGHT - _BOTTOM, _TOP, log_y, margin=0.06)
     parts = [_frame(x, y, x_ticks or _ticks(x), x_label, y_label)]
-    for each in series:
-        if _is_level(each):
-            parts.append(_level(each, y))
-        else:
-            parts.append(_line(each, x, y, marks))
+    parts += [_level(each, y) for each in series if _is_level(each)]
+    for number, each in enumerate(lines):
+        # beside each other, so that intervals at the same place can be told apart
+        shift = _DODGE * (number - (len(lines) - 1) / 2) if marks else 0.0
+        parts.append(_line(each, x, y, marks, shift))
     return _svg(title, _HEIGHT, parts)
 
 
@@ -251,8 +252,8 @@ def _frame(x: _Axis, y: _Axis, x_ticks: Sequence[float], x_label: str, y_label: 
     return "".join(parts)
 
 
-def _line(series: Series, x: _Axis, y: _Axis, marks: bool) -> str:
-    places = [(x(point.x), y(point.y)) for point in series.points]
+def _line(series: Series, x: _Axis, y: _Axis, marks: bool, shift: float) -> str:
+    places = [(x(point.x) + shift, y(point.y)) for point in series.points]
     parts = [f'<g class="s{series.style}"><title>{escape(series.name)}</title>']
     parts += [
         f'<line class="line" x1="{a:.1f}" y1="{b:.1f}" x2="{c:.1f}" y2="{d:.1f}"/>'
