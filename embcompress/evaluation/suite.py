@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from embcompress._optional import MissingExtraError
+from embcompress._version import __version__
 from embcompress.compressed import SCORINGS, CompressedVectors
 from embcompress.evaluation.bootstrap import N_RESAMPLES
 from embcompress.evaluation.classification import word_matrix
@@ -245,7 +246,7 @@ def run_benchmark(
     store = CellStore(Path(folder) / "cells", base)
     plan = [cell for name in names for cell in _cells_of(specs[name], n_bits, seeds, vectors)]
     state = _Progress()
-    with ProgressBar("Benchmark", len(plan) * 100, unit="%", enabled=progress) as bar:
+    with ProgressBar("Benchmark", len(plan) * 100, unit="steps", enabled=progress) as bar:
         run = _Run(vectors, specs, sets, store, state, bar, report or (lambda line: None))
         cells = [cell for each in plan if (cell := run(*each)) is not None]
     _check_some(cells, state)
@@ -255,6 +256,7 @@ def run_benchmark(
         "words": len(vectors),
         "dimensions": vectors.vector_size,
         "seeds": seeds,
+        "version": __version__,
         **sets.describe(),
     }
     rows = summarize(cells, REFERENCE)

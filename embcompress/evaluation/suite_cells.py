@@ -138,11 +138,11 @@ def run_cell(
         vectors.index_to_key, made.scorings, made.space, lambda: made.decoded, text_name
     )
     start, total, done = process_time(), sets.n_steps(len(made.scorings)), 0
-    scores = []
+    scores, absent = [], {name for _, name, _ in sets.absent}
     # intervals come from the draws that all cells share, so those of the tasks are not needed
     for number, result in enumerate(sets.run(subject, floats=floats, n_resamples=1), 1):
-        if sets.absent and result.skipped and not result.n_items:
-            continue  # a set that is not at hand is named once, not in each cell
+        if result.dataset in absent or (floats is None and result.task == "retrieval"):
+            continue  # named once for the benchmark, not in each cell
         scores.append(_resample(result))
         reached = min(99, 100 * number // max(total, 1))
         bar.advance(max(0, reached - done))

@@ -136,7 +136,7 @@ def costs(lines: Sequence[Line], styles: Mapping[str, int], about: Mapping[str, 
             styles,
             lambda line: line.costs["stored_bytes"],
             lambda line: f"{_bytes(line.costs['stored_bytes'])}, {_ratio(line)}",
-            "bytes of all words, and how many times smaller than float",
+            "bytes; times smaller than float",
         )
     ]
     timed = [line for line in shown if line.costs.get("encode_seconds")]
