@@ -15,7 +15,7 @@ import pytest
 
 from embcompress.report import save_report, to_csv, to_html, to_json, to_markdown
 from embcompress.report.svg import Point, Series, line_chart
-from embcompress.report.tables import difference, lines_of, plain, score
+from embcompress.report.tables import brief_table, difference, lines_of, plain, score
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 COSTS = {
@@ -41,9 +41,9 @@ def row(method, n_bits, scoring, task, metric, value, **more):
         "low": None if value is None else value - 0.05,
         "high": None if value is None else value + 0.05,
         "difference": None if value is None or task == "retrieval" else value - 0.6,
-        "difference_low": None if value is None else value - 0.63,
-        "difference_high": None if value is None else value - 0.57,
-        "retention": None if value is None else value / 0.6,
+        "difference_low": None if value is None or task == "retrieval" else value - 0.63,
+        "difference_high": None if value is None or task == "retrieval" else value - 0.57,
+        "retention": None if value is None or task == "retrieval" else value / 0.6,
         "n_items": 100,
         "n_covered": 90,
         "note": "",
@@ -118,6 +118,14 @@ def test_markdown(rows):
     assert "Difference to float" in text
     assert "nan" not in text.lower()
     assert "None" not in text
+
+
+def test_brief_table_marks_what_differs(rows):
+    header, cells = brief_table(lines_of(rows))
+    assert header == ["method", "bits", "scoring", "bytes", "similarity", "recall@10", "text"]
+    assert cells[1] == ["iiq", "32", "hamming", "4", ".532*", ".300 ", ".700*"]
+    near = row("iiq", 8, "hamming", "similarity", "Spearman", 0.6)
+    assert brief_table(lines_of([near]))[1][0][-1] == ".600 "
 
 
 def test_csv_and_json_hold_all_rows(rows):

@@ -291,19 +291,15 @@ def _print_results(rows: Sequence[dict[str, Any]], *, with_differences: bool) ->
 
 
 def _print_summary(found: Any, paths: Sequence[Path]) -> None:
-    from embcompress.report.tables import lines_of, score_table
+    from embcompress.report.tables import brief_table, lines_of
 
-    lines = lines_of(found.rows)
-    print_table(*score_table(lines))
-    typer.echo("\ndifference to float, with its interval and the share that is kept")
-    header, cells = score_table(
-        [line for line in lines if line.method != "float"], differences=True
-    )
-    if cells:
-        print_table(header, cells)
+    print_table(*brief_table(lines_of(found.rows)))
+    typer.echo("* differs from float by more than the choice of items explains (95 %, paired)\n")
     skipped = {row["note"]: None for row in found.rows if row["value"] is None}
-    for reason in [*skipped, *(f"{what}: {why}" for what, why in found.skipped)]:
+    absent = {name for name, why in found.skipped if why.endswith(": not at hand")}
+    named = [f"{what}: {why}" for what, why in found.skipped if what not in absent]
+    for reason in [*skipped, *named]:
         typer.echo(f"skipped  {reason}")
-    typer.echo(f"\ncells    {found.n_run} run, {found.n_kept} finished before")
+    typer.echo(f"cells    {found.n_run} run, {found.n_kept} finished before")
     for path in paths:
         typer.echo(f"written  {path}")

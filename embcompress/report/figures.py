@@ -15,7 +15,15 @@ from embcompress.report.svg import (
     interval_chart,
     line_chart,
 )
-from embcompress.report.tables import NOTHING, Line, columns_of, difference, plain, score
+from embcompress.report.tables import (
+    NOTHING,
+    Line,
+    columns_of,
+    difference,
+    first_metrics,
+    plain,
+    score,
+)
 
 __all__ = ["costs", "isotropy", "quality", "retention", "styles_of"]
 
@@ -35,7 +43,7 @@ def styles_of(lines: Sequence[Line]) -> dict[str, int]:
 def quality(lines: Sequence[Line], styles: Mapping[str, int]) -> list[str]:
     """Score against bits, a figure for each task and way of scoring."""
     figures = []
-    for column in _first_metrics(columns_of(lines)):
+    for column in first_metrics(columns_of(lines)):
         panels: dict[str, list[Line]] = {}
         for line in lines:
             if column in line.scores and line.method != REFERENCE:
@@ -45,11 +53,6 @@ def quality(lines: Sequence[Line], styles: Mapping[str, int]) -> list[str]:
         for kind, members in panels.items():
             figures.append(_quality_figure(column, kind, [*floats, *members], styles))
     return figures
-
-
-def _first_metrics(columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """One column of each task: other metrics of it tell the same, and are in the tables."""
-    return list({column[0]: column for column in reversed(columns)}.values())[::-1]
 
 
 def _quality_figure(
@@ -93,7 +96,7 @@ def _at(members: Sequence[Line], bits: float, column: tuple[str, str]) -> str:
 def retention(lines: Sequence[Line], styles: Mapping[str, int]) -> list[str]:
     """Difference to float with its interval, a figure for each task."""
     figures = []
-    for column in _first_metrics(columns_of(lines)):
+    for column in first_metrics(columns_of(lines)):
         shown = [
             (line, line.scores[column])
             for line in lines

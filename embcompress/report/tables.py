@@ -13,8 +13,10 @@ from typing import Any
 __all__ = [
     "NOTHING",
     "Line",
+    "brief_table",
     "columns_of",
     "difference",
+    "first_metrics",
     "lines_of",
     "plain",
     "score",
@@ -133,6 +135,48 @@ def score_table(
         for line in lines
     ]
     return header, cells
+
+
+def brief_table(lines: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells for a terminal: the first metric of each task, without intervals.
+
+    A star is where the paired interval of the difference to float does not hold 0.
+
+    Parameters
+    ----------
+    lines : sequence of Line
+
+    Returns
+    -------
+    header : list of str
+    cells : list of list of str
+    """
+    columns = first_metrics(columns_of(lines))
+    header = ["method", "bits", "scoring", "bytes", *(_brief_name(c) for c in columns)]
+    cells = []
+    for line in lines:
+        size = plain(line.costs.get("bytes_per_vector"))
+        values = [_brief(line.scores.get(column)) for column in columns]
+        cells.append([line.method, str(line.n_bits), line.scoring, size, *values])
+    return header, cells
+
+
+def first_metrics(columns: Sequence[Column]) -> list[Column]:
+    """One column of each task: other metrics of it tell the same, and are in the tables."""
+    return list({column[0]: column for column in reversed(columns)}.values())[::-1]
+
+
+def _brief_name(column: Column) -> str:
+    task, metric = column
+    return metric if task == "retrieval" else task.removesuffix(" classification")
+
+
+def _brief(row: Row | None) -> str:
+    if row is None or row.get("value") is None:
+        return f"{NOTHING} "
+    low, high = row.get("difference_low"), row.get("difference_high")
+    differs = low is not None and high is not None and not low <= 0 <= high
+    return _short(row["value"]) + ("*" if differs else " ")
 
 
 def _has_difference(lines: Sequence[Line], column: Column) -> bool:
