@@ -25,7 +25,7 @@ STYLE = f"""
 body{{margin:0;background:var(--back);color:var(--text);
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}}
 main{{max-width:1160px;margin:0 auto;padding:1rem}}
-h1{{font-size:1.6rem;line-height:1.2;margin:.5rem 0 1rem}}
+h1{{font-size:1.6rem;line-height:1.2;margin:.5rem 0 1rem;overflow-wrap:anywhere}}
 h2{{font-size:1.2rem;margin:2rem 0 .25rem}}
 p{{margin:.25rem 0 1rem;max-width:46rem;color:var(--soft)}}
 dl{{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin:0}}
