@@ -16,7 +16,7 @@ import numpy.typing as npt
 from embcompress.codes import check_codes, code_bytes, pack_bits, unpack_bits, unpack_signs
 from embcompress.container import Container, FormatError
 
-__all__ = ["Encoder", "fit_decoder", "fit_levels", "row_lengths", "unit_rows"]
+__all__ = ["Encoder", "fit_decoder", "fit_encoder", "fit_levels", "row_lengths", "unit_rows"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -295,6 +295,48 @@ def _plain_lengths(X: Floats) -> Floats | None:
     if len(X) and (squares.min() < limits.tiny / limits.eps or squares.max() > limits.max / 4):
         return None
     return np.sqrt(squares)
+
+
+def fit_encoder(
+    rows: Floats,
+    mean: Floats,
+    projection: Floats,
+    *,
+    orthonormal: bool,
+    normalize: bool = False,
+    scale: float = 1.0,
+) -> Encoder:
+    """Encoder of a linear map with thresholds 0: its levels, and its way back.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, n_features)
+        Prepared (normalized, centred) rows to estimate from.
+    mean : ndarray of shape (n_features,)
+    projection : ndarray of shape (n_features, n_bits)
+    orthonormal : bool
+        Whether the columns of `projection` are: then its transpose decodes, and nothing more is
+        stored. Otherwise a decoder is fitted by least squares.
+    normalize, scale
+        As in :class:`Encoder`.
+
+    Returns
+    -------
+    Encoder
+    """
+    scores = rows @ projection
+    codes = pack_bits(scores >= 0)
+    levels = fit_levels(scores, codes)
+    return Encoder(
+        n_bits=projection.shape[1],
+        mean=mean,
+        projection=projection,
+        thresholds=np.zeros(projection.shape[1]),
+        levels=levels,
+        decoder=None if orthonormal else fit_decoder(rows, codes, levels),
+        normalize=normalize,
+        scale=scale,
+    )
 
 
 def fit_levels(scores: Floats, codes: npt.NDArray[np.uint8]) -> Floats:

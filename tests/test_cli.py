@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -10,14 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from unittest import mock
 
 import numpy as np
 import pytest
+from command import run_here
 
 from embcompress import CompressedVectors, load_vectors
-from embcompress.cli import main
 from embcompress.cli._output import human_bytes
 
 
@@ -33,27 +30,13 @@ def run(*arguments, **options):
 
 
 def fails(*arguments):
-    """Run a command that must end with one line on standard error and exit status 2.
-
-    In this process, which saves the start of an interpreter each time.
-    """
-    out, err = io.StringIO(), io.StringIO()
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        with (
-            mock.patch.object(sys, "argv", ["embcompress", *map(str, arguments)]),
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as end,
-        ):
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    assert end.value.code == 2
-    assert out.getvalue() == ""
-    assert err.getvalue().count("\n") == 1, err.getvalue()
-    assert err.getvalue().startswith("embcompress: ")
-    return err.getvalue().removeprefix("embcompress: ").strip()
+    """Run a command that must end with one line on standard error and exit status 2."""
+    done = run_here(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("embcompress: ")
+    return done.stderr.removeprefix("embcompress: ").strip()
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
-from types import SimpleNamespace
-from unittest import mock
 
 import numpy as np
 import pytest
+from command import run_here
 
 from embcompress import CompressedVectors, KeyedVectors, Sign, save_vectors
-from embcompress.cli import main
 
 
 @pytest.fixture(autouse=True)
@@ -25,26 +21,9 @@ def nothing_at_hand(monkeypatch, tmp_path):
     monkeypatch.setenv("EMBCOMPRESS_CACHE", str(tmp_path / "cache"))
 
 
-def run(*arguments):
-    """Run the command in this process, which saves the start of an interpreter each time."""
-    out, err = io.StringIO(), io.StringIO()
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        with (
-            mock.patch.object(sys, "argv", ["embcompress", *map(str, arguments)]),
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as end,
-        ):
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    return SimpleNamespace(returncode=end.value.code, stdout=out.getvalue(), stderr=err.getvalue())
-
-
 def refused(*arguments):
     """The one line of a command that must end with status 2."""
-    done = run(*arguments)
+    done = run_here(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     line = done.stderr.splitlines()[-1]
@@ -66,7 +45,7 @@ def files(tmp_path_factory):
 
 
 def test_evaluate_codes_against_floats(files):
-    done = run("evaluate", files / "codes.safetensors", "--against", files / "floats.txt")
+    done = run_here("evaluate", files / "codes.safetensors", "--against", files / "floats.txt")
     assert done.returncode == 0, done.stderr
     for text in (
         "recall@10",
@@ -80,7 +59,7 @@ def test_evaluate_codes_against_floats(files):
 
 
 def test_evaluate_json(files):
-    done = run(
+    done = run_here(
         "evaluate",
         files / "codes.safetensors",
         "--against",
@@ -129,7 +108,7 @@ def test_benchmark(files, tmp_path):
         "-o",
         tmp_path / "out",
     )
-    done = run(*asked)
+    done = run_here(*asked)
     assert done.returncode == 0, done.stderr
     assert "not at hand and left out: MC-30, MEN" in done.stderr
     assert "sign, 16 bits: left out" in done.stderr
@@ -140,7 +119,7 @@ def test_benchmark(files, tmp_path):
         assert str(tmp_path / "out" / name) in done.stdout
         assert "nan" not in (tmp_path / "out" / name).read_text("utf-8").lower()
     before = (tmp_path / "out" / "rows.csv").read_bytes()
-    again = run(*asked)
+    again = run_here(*asked)
     assert "0 run, 6 finished before" in again.stdout
     assert (tmp_path / "out" / "rows.csv").read_bytes() == before
 
@@ -195,11 +174,11 @@ def test_interrupted_benchmark_says_how_to_resume(files, tmp_path):
     assert n_cells >= 3
     assert not list(tmp_path.glob("cells/.*"))
     asked[asked.index("400")] = "2"
-    assert "0 run, 3 finished before" in run(*asked).stdout
+    assert "0 run, 3 finished before" in run_here(*asked).stdout
 
 
 def test_help_names_the_tasks():
     for command in ("evaluate", "benchmark"):
-        page = run(command, "--help").stdout
+        page = run_here(command, "--help").stdout
         assert f"Usage: embcompress {command}" in page
         assert "retrieval" in page

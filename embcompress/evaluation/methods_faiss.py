@@ -13,8 +13,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import pack_bits
-from embcompress.encoder import Encoder, fit_decoder, fit_levels, row_lengths, unit_rows
+from embcompress.encoder import Encoder, fit_encoder, row_lengths, unit_rows
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.baselines import random_rotation
 from embcompress.quantizers.itq import sample_rows
@@ -105,17 +104,8 @@ class FaissITQ:
         mean = faiss.vector_to_array(transform.mean)
         matrix = faiss.vector_to_array(transform.pca_then_itq.A).reshape(self.n_bits, n_features)
         sample = rows[:: max(1, len(rows) // _FIT_ROWS)] - mean
-        scores = sample @ matrix.T
-        codes = pack_bits(scores >= 0)
-        levels = fit_levels(scores, codes)
-        self.encoder_ = Encoder(
-            n_bits=self.n_bits,
-            mean=mean,
-            projection=np.ascontiguousarray(matrix.T),
-            thresholds=np.zeros(self.n_bits),
-            levels=levels,
-            decoder=fit_decoder(sample, codes, levels),
-        )
+        projection = np.ascontiguousarray(matrix.T)
+        self.encoder_ = fit_encoder(sample, mean, projection, orthonormal=False)
         return self
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from embcompress.codes import pack_bits
-from embcompress.encoder import Encoder, fit_decoder, fit_levels
+from embcompress.encoder import Encoder, fit_encoder, fit_levels
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.base import BinaryQuantizer
 
@@ -133,17 +133,7 @@ class LSH(BinaryQuantizer):
         draw = {"orthogonal": _orthogonal_blocks, "gaussian": _gaussian}[self.kind]
         self.components_ = draw(n_bits, d, random).astype(X.dtype)
         sample = prepared_rows(X[_spread(len(X))], self.mean_, normalize=False)
-        scores = sample @ self.components_.T
-        codes = pack_bits(scores >= 0)
-        levels = fit_levels(scores, codes)
-        return Encoder(
-            n_bits=n_bits,
-            mean=self.mean_,
-            projection=self.components_.T,
-            thresholds=np.zeros(n_bits),
-            levels=levels,
-            decoder=fit_decoder(sample, codes, levels),
-        )
+        return fit_encoder(sample, self.mean_, self.components_.T, orthonormal=False)
 
 
 class PCASign(BinaryQuantizer):
@@ -187,14 +177,7 @@ class PCASign(BinaryQuantizer):
         self.components_ = directions[:n_bits].astype(X.dtype)
         self.explained_variance_ = variances[:n_bits]
         sample = prepared_rows(X[_spread(len(X))], self.mean_, normalize=False)
-        scores = sample @ self.components_.T
-        return Encoder(
-            n_bits=n_bits,
-            mean=self.mean_,
-            projection=self.components_.T,
-            thresholds=np.zeros(n_bits),
-            levels=fit_levels(scores, pack_bits(scores >= 0)),
-        )
+        return fit_encoder(sample, self.mean_, self.components_.T, orthonormal=True)
 
 
 def check_not_more_bits_than_features(name: str, n_bits: int, n_features: int) -> None:

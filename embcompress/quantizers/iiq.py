@@ -9,15 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from embcompress.codes import pack_bits
-from embcompress.encoder import Encoder, fit_decoder, fit_levels, unit_rows
+from embcompress.encoder import Encoder, fit_encoder, unit_rows
 from embcompress.progress import ProgressBar
-from embcompress.quantizers._moments import (
-    Moments,
-    moments,
-    prepared_rows,
-    principal_directions,
-)
+from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers._spectrum import choose_n_remove
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.itq import Rotation, best_rotation, sample_rows
@@ -169,7 +163,14 @@ class IIQ(BinaryQuantizer):
         )
         # every row counts alike, however much of it was nulled; its signs stay as they are
         self._set_learned(self._rotate(unit_rows(scores[:, kept]), widths, random))
-        return self._make_encoder(sample, found)
+        return fit_encoder(
+            sample,
+            found.mean,
+            self.components_.T @ self.rotation_,
+            orthonormal=False,
+            normalize=self.normalize,
+            scale=found.mean_length,
+        )
 
     def _rows_to_fit(self, n_directions: int) -> int | None:
         if self.fit_samples == "auto":
@@ -223,22 +224,6 @@ class IIQ(BinaryQuantizer):
         self.loss_curve_ = [rotation.losses for rotation in rotations]
         self.loss_ = float(np.mean([rotation.losses[-1] for rotation in rotations]))
         self.n_iter_ = max(rotation.n_iter for rotation in rotations)
-
-    def _make_encoder(self, sample: Floats, found: Moments) -> Encoder:
-        projection = self.components_.T @ self.rotation_
-        scores = sample @ projection
-        codes = pack_bits(scores >= 0)
-        levels = fit_levels(scores, codes)
-        return Encoder(
-            n_bits=projection.shape[1],
-            mean=found.mean,
-            projection=projection,
-            thresholds=np.zeros(projection.shape[1]),
-            levels=levels,
-            decoder=fit_decoder(sample, codes, levels),
-            normalize=self.normalize,
-            scale=found.mean_length,
-        )
 
 
 def _pad_rows(matrix: Floats, n_rows: int) -> Floats:

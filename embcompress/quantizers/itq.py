@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
-from embcompress.codes import pack_bits
-from embcompress.encoder import Encoder, fit_levels
+from embcompress.encoder import Encoder, fit_encoder
 from embcompress.progress import ProgressBar
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.base import BinaryQuantizer
@@ -136,13 +135,8 @@ class ITQ(BinaryQuantizer):
             best = best_rotation(P, n_bits, random, self.max_iter, self.tol, self.n_init, bar)
         self.rotation_, self.loss_, self.n_iter_ = best.matrix, best.losses[-1], best.n_iter
         self.loss_curve_ = best.losses
-        scores = P @ self.rotation_
-        return Encoder(
-            n_bits=n_bits,
-            mean=self.mean_,
-            projection=self.components_.T @ self.rotation_,
-            thresholds=np.zeros(n_bits),
-            levels=fit_levels(scores, pack_bits(scores >= 0)),
+        return fit_encoder(
+            sample, self.mean_, self.components_.T @ self.rotation_, orthonormal=True
         )
 
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
 from embcompress._optional import require
-from embcompress.codes import pack_bits
-from embcompress.encoder import Encoder, fit_decoder, fit_levels
+from embcompress.encoder import Encoder, fit_encoder
 from embcompress.progress import ProgressBar
 from embcompress.quantizers.base import BinaryQuantizer
 
@@ -121,17 +120,7 @@ class NLB(BinaryQuantizer):
         self.loss_ = self.loss_curve_[-1]
 
         sample = X[:: max(1, len(X) // _DECODER_ROWS)]
-        scores = sample @ self.components_.T
-        codes = pack_bits(scores >= 0)
-        levels = fit_levels(scores, codes)
-        return Encoder(
-            n_bits=n_bits,
-            mean=np.zeros(X.shape[1]),
-            projection=self.components_.T,
-            thresholds=np.zeros(n_bits),
-            levels=levels,
-            decoder=fit_decoder(sample, codes, levels),
-        )
+        return fit_encoder(sample, np.zeros(X.shape[1]), self.components_.T, orthonormal=False)
 
     def _train(
         self, torch: ModuleType, rows: Any, n_bits: int, random: np.random.RandomState
