@@ -254,6 +254,20 @@ def test_full_disk(sample_path, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def wait_until_mapped(process, path):
+    """Wait until a process is reading a file, which it maps into its memory."""
+    maps = f"/proc/{process.pid}/maps"
+    if not os.path.exists(maps):
+        pytest.skip("this system does not show what a process has mapped")
+    end = time.monotonic() + 60
+    while time.monotonic() < end and process.poll() is None:
+        with open(maps) as lines:
+            if str(path) in lines.read():
+                return
+        time.sleep(0.01)
+    pytest.fail(f"the process never read {path}")
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(number, status, sample, tmp_path):
     source = tmp_path / "big.txt"
@@ -270,7 +284,7 @@ def test_interrupted(number, status, sample, tmp_path):
         [sys.executable, "-m", "embcompress", "compress", source, "-o", folder / "f"],
         stderr=subprocess.PIPE,
     )
-    time.sleep(1.5)  # in the middle of the work: imports alone take longer than a second
+    wait_until_mapped(process, source)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status
