@@ -189,6 +189,16 @@ def test_export_npz(compressed, tmp_path):
         assert out["n_bits"] == 100
 
 
+def test_what_was_written_as_json(compressed, sample_path, tmp_path):
+    for arguments in (
+        ("export", compressed, "--to", "faiss", "-o", tmp_path / "out.faiss"),
+        ("convert", sample_path, tmp_path / "out.bin"),
+    ):
+        done = run_here(*arguments, "--json")
+        for file in json.loads(done.stdout)["written"]:
+            assert os.path.getsize(file["path"]) == file["bytes"]
+
+
 @pytest.mark.parametrize("name", ["a.vec", "a.bin", "a.txt.gz", "a.npz"])
 def test_convert(name, sample, sample_path, tmp_path):
     done = run("convert", sample_path, tmp_path / name)

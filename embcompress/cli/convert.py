@@ -12,6 +12,7 @@ from embcompress.cli._arguments import (
     Errors,
     FormatOption,
     InputFile,
+    JsonFlag,
     Limit,
     Member,
     SkipBad,
@@ -19,7 +20,7 @@ from embcompress.cli._arguments import (
     TextErrors,
     VocabularyFile,
 )
-from embcompress.cli._output import human_bytes
+from embcompress.cli._output import human_bytes, print_json
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -61,6 +62,7 @@ def export(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File to write.", show_default=False)
     ],
+    json: JsonFlag = False,
 ) -> None:
     """Export a compressed file for other programs."""
     from embcompress.compressed import CompressedVectors
@@ -74,6 +76,9 @@ def export(
     else:
         save_vectors(small.decode(), output, format=str(to), progress=True)
         written = [output]
+    if json:
+        print_json({"written": [{"path": str(p), "bytes": p.stat().st_size} for p in written]})
+        return
     for path in written:
         typer.echo(f"{path}  {human_bytes(path.stat().st_size)}")
 
@@ -91,6 +96,7 @@ def convert(
     vocabulary: VocabularyFile = None,
     skip_bad: SkipBad = False,
     errors: Errors = TextErrors.STRICT,
+    json: JsonFlag = False,
 ) -> None:
     """Convert float vectors from one format to another.
 
@@ -110,7 +116,12 @@ def convert(
         progress=True,
     )
     save_vectors(vectors, output, format=None if to is None else str(to), progress=True)
-    size = human_bytes(output.stat().st_size)
+    n_bytes = output.stat().st_size
+    if json:
+        shape = {"words": len(vectors), "dimensions": vectors.vector_size}
+        print_json({"written": [{"path": str(output), "bytes": n_bytes}], **shape})
+        return
+    size = human_bytes(n_bytes)
     typer.echo(f"{output}  {len(vectors):,} words x {vectors.vector_size}, {size}")
 
 
