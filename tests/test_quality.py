@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from embcompress import LSH, CompressedVectors, KeyedVectors, Sign
-from embcompress.quality import neighbour_recall
+from embcompress.quality import neighbour_recall, neighbour_recalls
 
 
 def test_more_bits_keep_more_neighbours(sample):
@@ -34,8 +34,19 @@ def test_codes_that_lose_nothing_have_recall_one():
     assert recall == pytest.approx(1)
 
 
+def test_measured_together_is_measured_alone(sample):
+    small = CompressedVectors.compress(sample, Sign())
+    together = neighbour_recalls(sample, small, n_queries=100)
+    assert together == {
+        scoring: neighbour_recall(sample, small, scoring=scoring, n_queries=100)
+        for scoring in ("hamming", "asymmetric")
+    }
+
+
 def test_messages(sample):
     small = CompressedVectors.compress(sample, Sign())
+    with pytest.raises(ValueError, match="scoring='cosine'; allowed: 'hamming' or 'asymmetric'"):
+        neighbour_recall(sample, small, scoring="cosine")
     tiny = KeyedVectors(["a", "b"], np.eye(2))
     with pytest.raises(ValueError, match="2 float vectors came with 5000 codes"):
         neighbour_recall(tiny, small)

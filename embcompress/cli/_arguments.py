@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ __all__ = [
     "TextErrors",
     "TopN",
     "VocabularyFile",
+    "reading_options",
 ]
 
 
@@ -124,3 +125,22 @@ ScoringOption = Annotated[
     Scoring,
     typer.Option(help="hamming: bits against bits; asymmetric: real values against bits, finer."),
 ]
+
+
+def reading_options(
+    format: InputFormat | None,
+    limit: int | None,
+    member: str | None,
+    vocabulary: Path | None,
+    skip_bad: bool,
+    errors: TextErrors,
+) -> dict[str, Any]:
+    """Options of the command line as arguments of ``load_vectors`` and ``open_vectors``."""
+    return {
+        "format": None if format is None else str(format),
+        "limit": limit,
+        "member": member,
+        "vocabulary": vocabulary,
+        "skip_bad": skip_bad,
+        "errors": str(errors),
+    }

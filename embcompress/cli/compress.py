@@ -23,6 +23,7 @@ from embcompress.cli._arguments import (
     SkipBad,
     TextErrors,
     VocabularyFile,
+    reading_options,
 )
 from embcompress.cli._output import describe_fit, human_bytes, print_json, print_pairs
 
@@ -109,14 +110,7 @@ def compress(
     """
     _check_output(output, input)
     model = _make_quantizer(quantizer, bits, n_remove, seed, verbose=True)
-    options = {
-        "format": None if format is None else str(format),
-        "limit": limit,
-        "member": member,
-        "vocabulary": vocabulary,
-        "skip_bad": skip_bad,
-        "errors": str(errors),
-    }
+    options = reading_options(format, limit, member, vocabulary, skip_bad, errors)
     phases = _Phases()
     if streaming:
         if quality:
@@ -129,7 +123,10 @@ def compress(
         small.save(output)
     recall = None
     if quality and vectors is not None:
-        recall = _measure(vectors, small, phases)
+        from embcompress.quality import neighbour_recalls
+
+        with phases("quality"):
+            recall = neighbour_recalls(vectors, small, progress=True)
     summary = _summary(small, output, phases, recall)
     if json:
         print_json(summary)
@@ -167,16 +164,6 @@ def _compress_streaming(
         small = CompressedVectors.encode_chunks(chunks, model)
         small.source = reader.source
     return small
-
-
-def _measure(vectors: KeyedVectors, small: CompressedVectors, phases: _Phases) -> dict[str, float]:
-    from embcompress.quality import neighbour_recall
-
-    with phases("quality"):
-        return {
-            scoring: neighbour_recall(vectors, small, scoring=scoring, progress=True)
-            for scoring in ("hamming", "asymmetric")
-        }
 
 
 def _make_quantizer(

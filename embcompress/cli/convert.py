@@ -19,6 +19,7 @@ from embcompress.cli._arguments import (
     SmallFile,
     TextErrors,
     VocabularyFile,
+    reading_options,
 )
 from embcompress.cli._output import human_bytes, print_json
 
@@ -105,16 +106,8 @@ def convert(
     """
     from embcompress.formats import load_vectors, save_vectors
 
-    vectors = load_vectors(
-        input,
-        format=None if format is None else str(format),
-        limit=limit,
-        member=member,
-        vocabulary=vocabulary,
-        skip_bad=skip_bad,
-        errors=str(errors),
-        progress=True,
-    )
+    options = reading_options(format, limit, member, vocabulary, skip_bad, errors)
+    vectors = load_vectors(input, progress=True, **options)
     save_vectors(vectors, output, format=None if to is None else str(to), progress=True)
     n_bytes = output.stat().st_size
     if json:
