@@ -26,10 +26,18 @@ from embcompress.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from embcompress.index import HammingIndex
 
-__all__ = ["CompressedVectors", "Quantizer", "sample_rows"]
+__all__ = ["SCORINGS", "CompressedVectors", "Quantizer", "learned"]
 
 _KIND = "vectors"
 _CHUNK_ROWS = 16_384
+# what of a fit is written to the header, and how
+_STORED = {
+    "n_removed": ".6g",
+    "n_iter": ".6g",
+    "loss": ".6g",
+    "isotropy_before": ".4f",
+    "isotropy_after": ".4f",
+}
 SCORINGS = ("hamming", "asymmetric")
 
 
@@ -219,7 +227,11 @@ class CompressedVectors(WordVectors):
             codes,
             quantizer.encoder_,
             quantizer=type(quantizer).__name__,
-            info=_learned(quantizer),
+            info={
+                name: format(value, _STORED[name])
+                for name, value in learned(quantizer).items()
+                if name in _STORED
+            },
             source=source,
         )
 
@@ -359,16 +371,28 @@ class CompressedVectors(WordVectors):
         return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
 
 
-def _learned(quantizer: Quantizer) -> dict[str, str]:
-    """What a reader of the file may want to know about the fit, as header entries."""
-    info = {}
-    for name in ("n_removed_", "n_iter_", "loss_"):
-        if hasattr(quantizer, name):
-            info[name.rstrip("_")] = f"{getattr(quantizer, name):.6g}"
+def learned(quantizer: Quantizer) -> dict[str, float]:
+    """What a fitted quantizer tells of its fit, by name.
+
+    Parameters
+    ----------
+    quantizer : fitted quantizer
+
+    Returns
+    -------
+    dict of str to float
+        Those of ``n_removed``, ``n_rotations``, ``n_iter``, ``loss``, ``isotropy_before`` and
+        ``isotropy_after`` that it has.
+    """
+    names = ("n_removed", "n_rotations", "n_iter", "loss")
+    found = {
+        name: float(getattr(quantizer, f"{name}_"))
+        for name in names
+        if hasattr(quantizer, f"{name}_")
+    }
     if hasattr(quantizer, "isotropy_"):
-        before, after = quantizer.isotropy_
-        info |= {"isotropy_before": f"{before:.4f}", "isotropy_after": f"{after:.4f}"}
-    return info
+        found["isotropy_before"], found["isotropy_after"] = quantizer.isotropy_
+    return found
 
 
 def _read_vocabulary(container: Container, n: int) -> Vocabulary:
@@ -392,46 +416,3 @@ def _read_source(container: Container) -> Source | None:
         format=container.value("source_format"),
         n_bytes=container.integer("source_bytes"),
     )
-
-
-def sample_rows(
-    chunks: Iterable[Floats], n: int = 100_000, *, random_state: int = 0
-) -> npt.NDArray[np.float32]:
-    """Draw rows from a stream, every row with the same chance.
-
-    Each row gets a random number; the `n` smallest stay. Memory is bounded by the sample and one
-    chunk.
-
-    Parameters
-    ----------
-    chunks : iterable of ndarray of shape (m, d)
-    n : int, default 100000
-        Rows to keep; all if there are fewer.
-    random_state : int
-
-    Returns
-    -------
-    ndarray of float32, shape (at most n, d)
-        In the order of the stream.
-
-    Raises
-    ------
-    ValueError
-        If there is no row.
-    """
-    random = np.random.default_rng(random_state)
-    kept: npt.NDArray[np.float32] | None = None
-    keys = np.empty(0)
-    for rows in chunks:
-        new_keys = random.random(len(rows))
-        if len(keys) == n:  # most rows of a long stream lose against the sample at once
-            winners = new_keys < keys.max()
-            rows, new_keys = rows[winners], new_keys[winners]
-        kept = rows if kept is None else np.concatenate([kept, rows])
-        keys = np.concatenate([keys, new_keys])
-        if len(keys) > n:
-            stay = np.sort(np.argpartition(keys, n)[:n])
-            kept, keys = kept[stay], keys[stay]
-    if kept is None or not len(kept):
-        raise ValueError("there are no vectors to draw from")
-    return kept.astype(np.float32, copy=False)

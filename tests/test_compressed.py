@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embcompress import IIQ, ITQ, LSH, CompressedVectors, FormatError, PCASign, Sign
-from embcompress.compressed import sample_rows
+from embcompress.sampling import sample_rows
 from embcompress.vocabulary import Vocabulary
 
 QUANTIZERS = [

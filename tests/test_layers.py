@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "embcompress"
 
 # lowest first; a part may import its own layer and those before it
 LAYERS = [
-    {"_optional", "_version", "codes", "container", "progress"},
+    {"_optional", "_version", "codes", "container", "progress", "sampling"},
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime"},
     {"compressed", "formats", "quantizers", "pruning"},

@@ -152,8 +152,9 @@ def _compress_in_memory(
 def _compress_streaming(
     path: Path, model: BinaryQuantizer, options: dict[str, Any], seed: int, phases: _Phases
 ) -> CompressedVectors:
-    from embcompress.compressed import CompressedVectors, sample_rows
+    from embcompress.compressed import CompressedVectors
     from embcompress.formats import open_vectors
+    from embcompress.sampling import sample_rows
 
     with phases("read"), open_vectors(path, progress=True, **options) as reader:
         sample = sample_rows((chunk.vectors for chunk in reader.chunks()), random_state=seed)

@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.codes import code_bytes
-from embcompress.compressed import CompressedVectors, Quantizer
+from embcompress.compressed import CompressedVectors, Quantizer, learned
 from embcompress.encoder import unit_rows
 from embcompress.evaluation.space import Space, space_of
 from embcompress.quantizers import IIQ, ITQ, LSH, PCASign, Sign
@@ -166,20 +166,8 @@ def _from_quantizer(
         overhead_bytes=small.encoder.nbytes,
         fit_seconds=fitted - start,
         encode_seconds=encoded - fitted,
-        info=_learned(made),
+        info=learned(made),
     )
-
-
-def _learned(quantizer: Quantizer) -> dict[str, float]:
-    names = ("n_removed_", "n_rotations_", "n_iter_", "loss_")
-    info = {
-        name.rstrip("_"): float(getattr(quantizer, name))
-        for name in names
-        if hasattr(quantizer, name)
-    }
-    if hasattr(quantizer, "isotropy_"):
-        info["isotropy_before"], info["isotropy_after"] = quantizer.isotropy_
-    return info
 
 
 def _sign(threshold: str, vectors: KeyedVectors, n_bits: int, seed: int) -> Compressed:
