@@ -17,9 +17,9 @@ __all__ = ["evaluate_analogy", "evaluate_relations"]
 
 _METHODS = {"add": "3CosAdd", "mul": "3CosMul"}
 _EPSILON = np.float32(0.001)
-# Stored words and questions per step: blocks of 4 MB
-_COLUMNS = 4096
-_QUESTIONS = 256
+# Stored words and questions per step: blocks of 2 MB
+_COLUMNS = 1024
+_QUESTIONS = 512
 _MIN_QUESTIONS = 10
 _MIN_RATED = 5
 

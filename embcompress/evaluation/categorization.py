@@ -110,20 +110,35 @@ def majority_hits(clusters: Labels, labels: Labels) -> npt.NDArray[np.float64]:
 
 def _cluster(X: Matrix, n_clusters: int, random_state: int) -> dict[str, Labels]:
     """Cluster numbers by each method; `X` has unit rows."""
-    from scipy.cluster.hierarchy import cut_tree, linkage
+    from scipy.cluster.hierarchy import linkage
     from sklearn.cluster import KMeans
     from sklearn.exceptions import ConvergenceWarning
 
     # one product gives the distances of both linkages: |x - y|^2 = 2 (1 - cos)
-    cosine = np.maximum(1 - (X @ X.T)[np.triu_indices(len(X), 1)].astype(np.float64), 0)
+    scores = X @ X.T
+    above = np.concatenate([row[i + 1 :] for i, row in enumerate(scores)])
+    cosine = np.maximum(1 - above.astype(np.float64), 0)
     trees = {
         "agglomerative, Ward": linkage(np.sqrt(2 * cosine), "ward"),
         "agglomerative, average cosine": linkage(cosine, "average"),
     }
-    clusters = {name: cut_tree(tree, [n_clusters])[:, 0] for name, tree in trees.items()}
+    clusters = {name: _cut(tree, n_clusters) for name, tree in trees.items()}
     with warnings.catch_warnings():
         # words with equal codes can leave fewer distinct points than clusters
         warnings.simplefilter("ignore", ConvergenceWarning)
         k_means = KMeans(n_clusters, n_init=10, random_state=random_state)
         clusters["k-means"] = k_means.fit_predict(X)
     return {name: labels.astype(np.int64) for name, labels in clusters.items()}
+
+
+def _cut(tree: npt.NDArray[np.float64], n_clusters: int) -> Labels:
+    """Cluster numbers after the first merges of a tree, which leave exactly `n_clusters`."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(tree) + 1
+    merges = tree[: n - n_clusters, :2].astype(np.int64)
+    parents = np.repeat(np.arange(n, n + len(merges)), 2)
+    size = n + len(merges)
+    links = coo_array((np.ones(len(parents)), (merges.ravel(), parents)), shape=(size, size))
+    return connected_components(links, directed=False)[1][:n].astype(np.int64)

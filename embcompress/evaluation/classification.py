@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import unpack_signs
 from embcompress.compressed import CompressedVectors
 from embcompress.evaluation.bootstrap import N_RESAMPLES, measure, skip
 from embcompress.evaluation.data import LabelledTexts
@@ -148,11 +147,12 @@ def word_matrix(
     ----------
     vectors : KeyedVectors or CompressedVectors
     signs : bool, default False
-        Take the -1/+1 vectors of codes, not the decoded ones: no decoder is needed then.
+        Take the whole numbers that codes stand for (-1 and 1 for one bit per direction), not the
+        decoded vectors: no decoder is needed then.
 
     Returns
     -------
-    ndarray of float32, shape (n_words, vector_size or n_bits)
+    ndarray of float32, shape (n_words, vector_size or n_directions)
 
     Raises
     ------
@@ -164,7 +164,7 @@ def word_matrix(
             raise ValueError("signs=True is for compressed vectors; float vectors have no code")
         return vectors.vectors
     if signs:
-        return unpack_signs(vectors.codes, vectors.n_bits).astype(np.float32, copy=False)
+        return vectors.encoder.values(vectors.codes)
     return vectors.decode().vectors
 
 
@@ -244,7 +244,8 @@ def evaluate_classification(
     X = text_vectors(counts, matrix)
     right = np.zeros(len(data))
     for train, test in _splits(data, n_folds, random_state):
-        model = _model(C, random_state).fit(X[train], data.labels[train])
+        labels = data.labels[train]
+        model = _model(C, random_state, binary=len(np.unique(labels)) == 2).fit(X[train], labels)
         right[test] = model.predict(X[test]) == data.labels[test]
     return measure(
         key,
@@ -290,13 +291,16 @@ def _splits(
     yield from folds.split(np.zeros(len(data)), data.labels)
 
 
-def _model(C: float | None, random_state: int) -> Any:
+def _model(C: float | None, random_state: int, *, binary: bool) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    linear = LogisticRegression(C=1.0 if C is None else C, max_iter=1000)
+    # Newton's steps need no conditioning: they are few and exact also for decoded vectors, where
+    # L-BFGS takes hundreds. With many classes their Hessian is large
+    solver = "newton-cholesky" if binary else "lbfgs"
+    linear = LogisticRegression(C=1.0 if C is None else C, solver=solver, max_iter=1000)
     model = make_pipeline(StandardScaler(), linear)
     if C is not None:
         return model

@@ -48,6 +48,20 @@ class Neighbours:
         """How many neighbours a word has."""
         return self.indices.shape[1]
 
+    def first(self, k: int) -> Neighbours:
+        """The `k` nearest of them.
+
+        Parameters
+        ----------
+        k : int
+            Not more than there are.
+
+        Returns
+        -------
+        Neighbours
+        """
+        return Neighbours(self.queries, self.indices[:, :k], self.space)
+
 
 def draw_queries(n: int, n_queries: int, random_state: int = 0) -> Indices:
     """Positions to ask with, drawn at random without repetition, ascending.
@@ -73,7 +87,7 @@ def neighbours(
     *,
     queries: Indices | None = None,
     n_queries: int = 500,
-    shortlist: Space | None = None,
+    shortlist: Space | Neighbours | None = None,
     multiplier: int = 4,
     random_state: int = 0,
 ) -> Neighbours:
@@ -87,8 +101,9 @@ def neighbours(
         Words to ask with; give those of the reference to compare.
     n_queries : int, default 500
         How many to draw where `queries` is not given.
-    shortlist : Space, optional
-        Of the same words. Its ``multiplier * k`` nearest are scored again in `space`.
+    shortlist : Space or Neighbours, optional
+        Of the same words. Its ``multiplier * k`` nearest are scored again in `space`. Neighbours
+        that are already found must be so many, or all there are.
     multiplier : int, default 4
     random_state : int
         Seed of the draw.
@@ -101,29 +116,43 @@ def neighbours(
     ------
     ValueError
         If there are fewer than k + 1 words, `multiplier` is smaller than 1, or `shortlist` has
-        another number of words.
+        another number of words, other queries or too few neighbours.
     """
     check_size(len(space), k)
     if multiplier < 1:
         raise ValueError(f"multiplier={multiplier} must be at least 1")
-    if shortlist is not None and len(shortlist) != len(space):
-        raise ValueError(f"a shortlist of {len(shortlist)} words came for {len(space)} words")
     if queries is None:
         queries = draw_queries(len(space), n_queries, random_state)
-    first = shortlist or space
-    depth = k if shortlist is None else min(multiplier * k, len(space) - 1)
-    found = np.empty((len(queries), depth), dtype=np.int64)
-    for start in range(0, len(queries), _BATCH):
-        batch = queries[start : start + _BATCH]
-        found[start : start + _BATCH] = nearest_others(first.scores(batch), batch, depth)
     if shortlist is None:
-        return Neighbours(queries, found, space.name)
-    found = np.sort(found, axis=1)  # so that equal scores come in the order of the vocabulary
+        return Neighbours(queries, _search(space, queries, k), space.name)
+    depth = min(multiplier * k, len(space) - 1)
+    if isinstance(shortlist, Space):
+        if len(shortlist) != len(space):
+            raise ValueError(f"a shortlist of {len(shortlist)} words came for {len(space)} words")
+        found = Neighbours(queries, _search(shortlist, queries, depth), shortlist.name)
+    else:
+        found = shortlist
+        if found.k < depth or not np.array_equal(found.queries, queries):
+            raise ValueError(
+                f"a shortlist of {found.k} neighbours of {len(found.queries)} words came; {depth} "
+                f"of the same {len(queries)} words are needed"
+            )
+    # sorted, so that equal scores come in the order of the vocabulary
+    shortlists = np.sort(found.indices[:, :depth], axis=1)
     chosen = np.empty((len(queries), k), dtype=np.int64)
-    for row, (query, candidates) in enumerate(zip(queries, found, strict=True)):
+    for row, (query, candidates) in enumerate(zip(queries, shortlists, strict=True)):
         best, _ = top_k(space.scores(query[None], candidates)[0], k)
         chosen[row] = candidates[best]
-    return Neighbours(queries, chosen, f"{shortlist.name} x {multiplier}, then {space.name}")
+    return Neighbours(queries, chosen, f"{found.space} x {multiplier}, then {space.name}")
+
+
+def _search(space: Space, queries: Indices, k: int) -> Indices:
+    """The k nearest words of each query, shape (n_queries, k)."""
+    found = np.empty((len(queries), k), dtype=np.int64)
+    for start in range(0, len(queries), _BATCH):
+        batch = queries[start : start + _BATCH]
+        found[start : start + _BATCH] = nearest_others(space.scores(batch), batch, k)
+    return found
 
 
 def evaluate_retrieval(

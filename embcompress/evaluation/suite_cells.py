@@ -9,6 +9,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cell", "CellStore", "DamagedCellError", "Scored", "fingerprint", "run_cell"]
 
-_FORMAT = 1
+_FORMAT = 2
 _STATISTICS: dict[str, Statistic] = {"mean": mean_outcome, "Spearman": spearman}
 _PERCENTILES = (2.5, 97.5)
 
@@ -168,17 +169,22 @@ def _resample(result: Result) -> Scored:
     """Draw items again and again, the same ones for every result of a data set."""
     if result.value is None:
         return Scored(result, np.empty(0))
-    seed = [0, zlib.crc32("\t".join(result.key).encode())]
-    parts = [
-        result.statistic(result.outcomes, weights)
-        for weights in _draws(len(result.items), N_RESAMPLES, np.random.default_rng(seed))
-    ]
+    drawn = _shared_draws(result.key, len(result.items))
+    parts = [result.statistic(result.outcomes, block.astype(np.float64)) for block in drawn]
     samples = np.concatenate(parts)
     low, high = np.percentile(samples, _PERCENTILES)
     value = result.value
     return Scored(
         replace(result, low=min(float(low), value), high=max(float(high), value)), samples
     )
+
+
+@lru_cache(maxsize=64)
+def _shared_draws(key: tuple[str, str, str], n: int) -> list[npt.NDArray[np.unsignedinteger]]:
+    """Counts of the n items of a data set in each resample, in blocks as small as they can be."""
+    seed = [0, zlib.crc32("\t".join(key).encode())]
+    blocks = _draws(n, N_RESAMPLES, np.random.default_rng(seed))
+    return [block.astype(np.min_scalar_type(int(block.max()))) for block in blocks]
 
 
 def _spectrum(decoded: npt.NDArray[np.float32]) -> list[float]:

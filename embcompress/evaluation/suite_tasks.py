@@ -144,13 +144,14 @@ class TaskSets:
             Categorization is given for the first scoring only, since it looks at the stored side;
             text classification once.
         """
-        shortlist = None
+        shortlist: Neighbours | None = None
         for number, scoring in enumerate(subject.scorings):
             space = replace(subject.space(scoring), name=scoring)
             yield from self._in_space(space, number == 0, n_resamples)
             if self.retrieval and floats is not None:
-                yield from self._retrieve(space, floats, shortlist, n_resamples)
-                shortlist = space if space.sign_queries else shortlist
+                found = self._retrieve(space, floats, shortlist)
+                shortlist = found[0] if found and space.sign_queries else shortlist
+                yield from self._score_neighbours(found, space, n_resamples)
         if self.retrieval and floats is None:
             yield _left_out(
                 "retrieval",
@@ -176,25 +177,38 @@ class TaskSets:
             )
 
     def _retrieve(
-        self, space: Space, floats: Space, shortlist: Space | None, n_resamples: int
-    ) -> Iterator[Result]:
-        """Neighbours by one scoring; the first also as a shortlist for the others and floats."""
+        self, space: Space, floats: Space, shortlist: Neighbours | None
+    ) -> list[Neighbours]:
+        """Neighbours by one scoring; the first also as a shortlist for the others and floats.
+
+        The first of the list are as many as a shortlist needs; none where there are too few words.
+        """
         if len(space) <= _N_NEIGHBOURS:
-            reason = f"neighbours: {len(space)} words have no {_N_NEIGHBOURS} neighbours each"
-            yield _left_out("retrieval", "neighbours", space.name, reason)
-            return
+            return []
         if self._reference is None or self._reference[0] is not floats:
             wanted = neighbours(floats, _N_NEIGHBOURS, n_queries=self.n_queries)
             self._reference = floats, wanted
-        reference = self._reference[1]
-        asked: dict[str, Any] = {"k": _N_NEIGHBOURS, "queries": reference.queries}
-        found = [neighbours(space, **asked)]
+        k, queries = _N_NEIGHBOURS, self._reference[1].queries
+        again: dict[str, Any] = {"k": k, "queries": queries, "multiplier": _SHORTLIST}
         if shortlist is not None:
-            found.append(neighbours(space, shortlist=shortlist, multiplier=_SHORTLIST, **asked))
-        elif space.sign_queries:
-            found.append(neighbours(floats, shortlist=space, multiplier=_SHORTLIST, **asked))
+            found = neighbours(space, k, queries=queries)
+            return [found, neighbours(space, shortlist=shortlist, **again)]
+        if not space.sign_queries:
+            return [neighbours(space, k, queries=queries)]
+        found = neighbours(space, min(_SHORTLIST * k, len(space) - 1), queries=queries)
+        return [found, neighbours(floats, shortlist=found, **again)]
+
+    def _score_neighbours(
+        self, found: Sequence[Neighbours], space: Space, n_resamples: int
+    ) -> Iterator[Result]:
+        if self._reference is None or not found:
+            reason = f"neighbours: {len(space)} words have no {_N_NEIGHBOURS} neighbours each"
+            yield _left_out("retrieval", "neighbours", space.name, reason)
+            return
         for each in found:
-            yield from evaluate_retrieval(each, reference, n_resamples=n_resamples)
+            yield from evaluate_retrieval(
+                each.first(_N_NEIGHBOURS), self._reference[1], n_resamples=n_resamples
+            )
 
     def _classify(self, subject: Subject, n_resamples: int) -> Iterator[Result]:
         matrix = subject.matrix() if self.sets.get("text") else None

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.cluster.hierarchy
 from evaluation_files import read_categories, rotated
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.metrics import adjusted_rand_score
 
 from embcompress import CompressedVectors, KeyedVectors, Sign
 from embcompress.evaluation import Categories, evaluate_categorization, space_of
-from embcompress.evaluation.categorization import _cluster, majority_hits
+from embcompress.evaluation.categorization import _cluster, _cut, majority_hits
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,17 @@ def test_trees_are_those_of_scikit_learn(sample):
     }
     for name, method in wanted.items():
         assert adjusted_rand_score(method.fit_predict(X), found[name]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["ward", "average"])
+def test_trees_with_equal_distances_are_cut_to_the_number(method):
+    codes = np.random.default_rng(0).choice([-1.0, 1.0], size=(60, 6))
+    tree = scipy.cluster.hierarchy.linkage(codes, method)
+    for number in (1, 2, 7, 60):
+        found = _cut(tree, number)
+        wanted = scipy.cluster.hierarchy.cut_tree(tree, [number])[:, 0]
+        assert len(np.unique(found)) == number
+        assert adjusted_rand_score(found, wanted) == 1
 
 
 def test_the_same_seed_gives_the_same_value_in_any_axes(groups):

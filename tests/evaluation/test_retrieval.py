@@ -77,6 +77,17 @@ def test_a_shortlist_of_all_words_changes_nothing(spaces, reference):
         np.testing.assert_array_equal(alone.indices, listed.indices)
 
 
+def test_found_neighbours_are_a_shortlist(spaces, reference):
+    asked = {"queries": reference.queries[:20]}
+    found = neighbours(spaces["hamming"], 40, **asked)
+    wanted = neighbours(spaces["float"], shortlist=spaces["hamming"], **asked)
+    listed = neighbours(spaces["float"], shortlist=found, **asked)
+    np.testing.assert_array_equal(listed.indices, wanted.indices)
+    assert listed.space == wanted.space
+    nearest = neighbours(spaces["hamming"], **asked)
+    np.testing.assert_array_equal(found.first(10).indices, nearest.indices)
+
+
 def test_rotation_changes_nothing(sample, reference):
     found = neighbours(space_of(rotated(sample)), queries=reference.queries)
     assert hits(found.indices, reference.indices).mean() > 0.999
@@ -109,5 +120,7 @@ def test_messages(spaces, reference):
         neighbours(tiny, 1, multiplier=0)
     with pytest.raises(ValueError, match="a shortlist of 2 words came for 5000 words"):
         neighbours(spaces["float"], shortlist=tiny)
+    with pytest.raises(ValueError, match="10 neighbours of 200 words came; 40 of the same 200"):
+        neighbours(spaces["float"], queries=reference.queries, shortlist=reference)
     with pytest.raises(ValueError, match="with k=1 cannot be compared with 200 queries"):
         evaluate_retrieval(neighbours(tiny, 1), reference)
