@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import asymmetric_scores, check_codes, code_bytes, pack_bits, unpack_signs
+from embcompress.codes import asymmetric_scores, check_codes, code_bytes, unpack_signs
 from embcompress.container import Container, FormatError, load_container, save_container
 from embcompress.encoder import Encoder, unit_rows
 from embcompress.progress import ProgressBar
@@ -53,8 +55,11 @@ class Quantizer(Protocol):
 class CompressedVectors(WordVectors):
     """Words with packed binary codes, and the encoder that made them.
 
-    Made by :meth:`compress`, opened by :meth:`load`. Similarity is ``1 - 2 h / n_bits`` with the
-    Hamming distance h, which is the cosine of the -1/+1 vectors.
+    Made by :meth:`compress`, opened by :meth:`load`. Similarity is the cosine of the whole
+    numbers that codes stand for (:meth:`Encoder.values <embcompress.encoder.Encoder.values>`).
+    With one bit per direction these are -1 and 1, and it is ``1 - 2 h / n_bits`` with the Hamming
+    distance h. With two bits it is made of the Hamming distances between first and second bits,
+    weighted 4, 2, 2 and 1, and divided by the lengths.
 
     With ``scoring="hamming"`` (the default) a query is cut to bits first. With
     ``scoring="asymmetric"`` it keeps its real values: a user's own vector as it is projected, a
@@ -122,13 +127,29 @@ class CompressedVectors(WordVectors):
 
     @property
     def index(self) -> HammingIndex:
-        """Search index over the codes; built on first use."""
+        """Search index over the codes; built on first use.
+
+        Raises
+        ------
+        ValueError
+            If codes have two bits per direction: their plain Hamming distances mean little.
+        """
+        if self.encoder.n_second:
+            raise ValueError(
+                f"these codes of {self.n_bits} bits have two bits per direction, which plain "
+                "Hamming distances do not compare; use most_similar, or compress with "
+                "bits_per_direction=1 (--bits-per-direction 1) for a Hamming index"
+            )
         if self._index is None:
             from embcompress.index import HammingIndex
 
             self._index = HammingIndex(n_bits=self.n_bits)
             self._index.add(self.codes)
         return self._index
+
+    @cached_property
+    def _lengths(self) -> npt.NDArray[np.float32]:
+        return self.encoder.value_lengths(self.codes)
 
     @classmethod
     def compress(
@@ -329,6 +350,8 @@ class CompressedVectors(WordVectors):
 
     def _unit_rows(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         codes = self.codes[list(indices)]
+        if self.encoder.n_second:
+            return unit_rows(self.encoder.values(codes))
         gaps = np.abs(self.encoder.decode_scores(codes) - self.encoder.thresholds)
         # never 0: a bit whose side was empty in training still keeps its sign
         return unit_rows(
@@ -339,7 +362,7 @@ class CompressedVectors(WordVectors):
         return unit_rows(self.encoder.project(vector[None, :].astype(np.float32)))[0]
 
     def similarity(self, key1: str, key2: str) -> float:
-        """Similarity of two words: 1 - 2 x Hamming distance / n_bits, from -1 to 1.
+        """Similarity of two words by their codes, from -1 to 1.
 
         Parameters
         ----------
@@ -354,8 +377,9 @@ class CompressedVectors(WordVectors):
         UnknownWordError
             If a word is not there.
         """
-        first, second = self.codes[[self.get_index(key1), self.get_index(key2)]]
-        return (self.n_bits - 2 * int(np.bitwise_count(first ^ second).sum())) / self.n_bits
+        rows = self.codes[[self.get_index(key1), self.get_index(key2)]]
+        first, second = self.encoder.values(rows).astype(np.float64)
+        return float(first @ second) / math.sqrt(float(first @ first) * float(second @ second))
 
     def _nearest(
         self, query: npt.NDArray[np.float32], k: int, scoring: str | None
@@ -363,12 +387,16 @@ class CompressedVectors(WordVectors):
         scoring = scoring or "hamming"
         if scoring not in SCORINGS:
             raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
-        if scoring == "asymmetric":
-            length = np.linalg.norm(query) * np.sqrt(self.n_bits)
-            scores = asymmetric_scores(query[None, :], self.codes, self.n_bits)[0]
-            return top_k(scores / np.float32(max(length, 1e-30)), k)
-        distances, indices = self.index.search(pack_bits(query[None, :] >= 0), k)
-        return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
+        encoder = self.encoder
+        if scoring == "hamming":
+            code = encoder.cut(query[None, :])
+            if not encoder.n_second:
+                distances, indices = self.index.search(code, k)
+                return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
+            query = encoder.values(code)[0]
+        scores = asymmetric_scores(encoder.per_bit(query[None, :]), self.codes, self.n_bits)[0]
+        lengths = self._lengths * np.float32(np.linalg.norm(query))
+        return top_k(scores / np.maximum(lengths, np.float32(1e-30)), k)
 
 
 def learned(quantizer: Quantizer) -> dict[str, float]:

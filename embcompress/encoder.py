@@ -16,7 +16,7 @@ import numpy.typing as npt
 from embcompress.codes import check_codes, code_bytes, pack_bits, unpack_bits, unpack_signs
 from embcompress.container import Container, FormatError
 
-__all__ = ["Encoder", "fit_decoder", "fit_encoder", "fit_levels", "row_lengths", "unit_rows"]
+__all__ = ["Encoder", "cut_scores", "row_lengths", "unit_rows"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -26,23 +26,32 @@ _CHUNK_ROWS = 8_192
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """Affine scores, their signs, and the way back.
+    """Affine scores, cut to one or two bits each, and the way back.
 
-    ``scores = prepare(x) @ projection - thresholds``; bit = 1 where a score is at least 0.
-    ``prepare`` scales rows to length 1 if `normalize`, then subtracts `mean`. A code is decoded
-    by the mean score of each bit's two sides, mapped back by `decoder`.
+    ``scores = prepare(x) @ projection - thresholds``. ``prepare`` scales rows to length 1 if
+    `normalize`, then subtracts `mean`. Each score has a first bit, 1 where it is at least 0. The
+    scores of the first ``n_bits - n_directions`` directions have a second bit too. A code stands
+    for one whole number per direction, by which codes are compared:
+
+    - one bit: -1 or 1 (-2 or 2 if other directions of the code have two bits);
+    - two bits: -3, -1, 1 or 3, where 3 is for scores whose size is at least the root mean square
+      of the scores of the row. The number is ``2 s + t`` with the signs s and t (-1 or 1) of the
+      two bits, so every sum over numbers is a sum over bits.
+
+    A code holds all first bits, then all second bits. To decode, each number is replaced by the
+    mean score that stands behind it, and these are mapped back by `decoder`.
 
     Attributes
     ----------
     n_bits : int
     mean : ndarray of shape (n_features,)
         In the space of the prepared rows.
-    projection : ndarray of shape (n_features, n_bits), or None
-        None is the identity (n_bits = n_features).
-    thresholds : ndarray of shape (n_bits,)
-    levels : ndarray of shape (2, n_bits)
-        Mean of ``prepare(x) @ projection`` over the rows whose bit is 0, and over those with 1.
-    decoder : ndarray of shape (n_bits, n_features), or None
+    projection : ndarray of shape (n_features, n_directions), or None
+        None is the identity (n_directions = n_features).
+    thresholds : ndarray of shape (n_directions,)
+    levels : ndarray of shape (2, n_directions), or (4, n_directions) with second bits
+        Mean of ``prepare(x) @ projection`` over the rows with each number, in ascending order.
+    decoder : ndarray of shape (n_directions, n_features), or None
         None is the transposed projection, right where its columns are orthonormal.
     normalize : bool
         Whether rows are scaled to length 1 first.
@@ -58,6 +67,16 @@ class Encoder:
     decoder: Floats | None = None
     normalize: bool = False
     scale: float = 1.0
+
+    @property
+    def n_directions(self) -> int:
+        """Number of scores of a row."""
+        return len(self.thresholds)
+
+    @property
+    def n_second(self) -> int:
+        """Number of directions, the first ones, that have a second bit."""
+        return self.n_bits - self.n_directions
 
     @property
     def n_features(self) -> int:
@@ -85,7 +104,7 @@ class Encoder:
 
         Returns
         -------
-        scores : ndarray of shape (n, n_bits), dtype of `X`
+        scores : ndarray of shape (n, n_directions), dtype of `X`
         """
         lengths = _plain_lengths(X) if self.normalize else None
         if self.normalize and lengths is None:
@@ -109,8 +128,81 @@ class Encoder:
         codes = np.empty((len(X), code_bytes(self.n_bits)), dtype=np.uint8)
         for start in range(0, len(X), _CHUNK_ROWS):
             part = slice(start, start + _CHUNK_ROWS)
-            codes[part] = pack_bits(self.project(X[part]) >= 0)
+            codes[part] = self.cut(self.project(X[part]))
         return codes
+
+    def cut(self, scores: Floats) -> npt.NDArray[np.uint8]:
+        """Packed codes of scores; a positive factor on a row of scores changes nothing.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n, n_directions)
+
+        Returns
+        -------
+        codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+        """
+        return cut_scores(scores, self.n_second)
+
+    def values(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Whole numbers that codes stand for, by which they are compared.
+
+        Parameters
+        ----------
+        codes : array-like of uint8, shape (n, ceil(n_bits / 8))
+
+        Returns
+        -------
+        values : ndarray of float32, shape (n, n_directions)
+            -1 or 1; with second bits -3, -1, 1 or 3, and -2 or 2 in directions without one.
+        """
+        signs = unpack_signs(codes, self.n_bits)
+        if not self.n_second:
+            return signs
+        values = 2 * signs[:, : self.n_directions]
+        values[:, : self.n_second] += signs[:, self.n_directions :]
+        return values
+
+    def per_bit(self, queries: Floats) -> Floats:
+        """Queries for functions that score single bits, such as ``codes.asymmetric_scores``.
+
+        ``per_bit(queries) @ unpack_signs(codes).T`` is ``queries @ values(codes).T``.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n, n_directions)
+
+        Returns
+        -------
+        ndarray of shape (n, n_bits), dtype of `queries`
+        """
+        if not self.n_second:
+            return queries
+        return np.concatenate([2 * queries, queries[:, : self.n_second]], axis=1)
+
+    def value_lengths(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Euclidean lengths of :meth:`values`.
+
+        Parameters
+        ----------
+        codes : array-like of uint8, shape (n, ceil(n_bits / 8))
+
+        Returns
+        -------
+        ndarray of float32, shape (n,)
+        """
+        codes = check_codes(codes, self.n_bits)
+        n_single = self.n_directions - self.n_second
+        if not self.n_second:
+            return np.full(len(codes), np.sqrt(np.float32(n_single)))
+        squares = np.empty(len(codes), dtype=np.float32)
+        for start in range(0, len(codes), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            bits = unpack_bits(codes[part], self.n_bits)
+            first, second = bits[:, : self.n_second], bits[:, self.n_directions :]
+            n_large = self.n_second - np.count_nonzero(first ^ second, axis=1)
+            squares[part] = self.n_second + 8 * n_large + 4 * n_single
+        return np.sqrt(squares)
 
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Vectors that codes stand for.
@@ -149,10 +241,19 @@ class Encoder:
 
         Returns
         -------
-        ndarray of float32, shape (n, n_bits)
+        ndarray of float32, shape (n, n_directions)
         """
-        low, high = self.levels.astype(np.float32)
-        return np.where(unpack_bits(codes, self.n_bits).view(np.bool_), high, low)
+        levels = self.levels.astype(np.float32)
+        bits = unpack_bits(codes, self.n_bits).view(np.bool_)
+        if not self.n_second:
+            return np.where(bits, levels[1], levels[0])
+        first, second = bits[:, : self.n_directions], np.zeros_like(bits[:, : self.n_directions])
+        second[:, : self.n_second] = bits[:, self.n_directions :]
+        return np.where(
+            first,
+            np.where(second, levels[3], levels[2]),
+            np.where(second, levels[1], levels[0]),
+        )
 
     @property
     def _decoder(self) -> npt.NDArray[np.float32] | None:
@@ -178,6 +279,7 @@ class Encoder:
         return {
             "n_bits": str(self.n_bits),
             "n_features": str(self.n_features),
+            **({"n_directions": str(self.n_directions)} if self.n_second else {}),
             "encoder_normalize": "true" if self.normalize else "false",
             "encoder_scale": repr(float(self.scale)),
         }
@@ -204,15 +306,23 @@ class Encoder:
             raise FormatError(
                 f"{container.path}: n_bits={n_bits}, n_features={n_features}; both are at least 1"
             )
+        n_directions = n_bits
+        if "n_directions" in container.metadata:
+            n_directions = container.integer("n_directions")
+            if not n_directions < n_bits <= 2 * n_directions:
+                raise FormatError(
+                    f"{container.path}: n_directions={n_directions} with n_bits={n_bits}; each "
+                    "direction has one bit or two, and one of them two"
+                )
         shapes = {
             "encoder_mean": (n_features,),
-            "encoder_projection": (n_features, n_bits),
-            "encoder_thresholds": (n_bits,),
-            "encoder_levels": (2, n_bits),
-            "encoder_decoder": (n_bits, n_features),
+            "encoder_projection": (n_features, n_directions),
+            "encoder_thresholds": (n_directions,),
+            "encoder_levels": (2 if n_directions == n_bits else 4, n_directions),
+            "encoder_decoder": (n_directions, n_features),
         }
         optional = {"encoder_decoder"}
-        if n_bits == n_features:
+        if n_directions == n_features:
             optional.add("encoder_projection")
         arrays = _arrays(container, shapes, optional)
         try:
@@ -245,6 +355,27 @@ def _arrays(
             )
         arrays[name] = array
     return arrays
+
+
+def cut_scores(scores: Floats, n_second: int = 0) -> npt.NDArray[np.uint8]:
+    """Packed codes of scores, as :class:`Encoder` describes them.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n, n_directions)
+    n_second : int
+        Number of directions, the first ones, that get a second bit.
+
+    Returns
+    -------
+    codes : ndarray of uint8, shape (n, ceil((n_directions + n_second) / 8))
+    """
+    first = scores >= 0
+    if not n_second:
+        return pack_bits(first)
+    mean_square = np.einsum("ij,ij->i", scores, scores) / scores.shape[1]
+    large = np.abs(scores[:, :n_second]) >= np.sqrt(mean_square)[:, None]
+    return pack_bits(np.concatenate([first, large == first[:, :n_second]], axis=1))
 
 
 def unit_rows(X: Floats) -> Floats:
@@ -295,97 +426,3 @@ def _plain_lengths(X: Floats) -> Floats | None:
     if len(X) and (squares.min() < limits.tiny / limits.eps or squares.max() > limits.max / 4):
         return None
     return np.sqrt(squares)
-
-
-def fit_encoder(
-    rows: Floats,
-    mean: Floats,
-    projection: Floats,
-    *,
-    orthonormal: bool,
-    normalize: bool = False,
-    scale: float = 1.0,
-) -> Encoder:
-    """Encoder of a linear map with thresholds 0: its levels, and its way back.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n, n_features)
-        Prepared (normalized, centred) rows to estimate from.
-    mean : ndarray of shape (n_features,)
-    projection : ndarray of shape (n_features, n_bits)
-    orthonormal : bool
-        Whether the columns of `projection` are: then its transpose decodes, and nothing more is
-        stored. Otherwise a decoder is fitted by least squares.
-    normalize, scale
-        As in :class:`Encoder`.
-
-    Returns
-    -------
-    Encoder
-    """
-    scores = rows @ projection
-    codes = pack_bits(scores >= 0)
-    levels = fit_levels(scores, codes)
-    return Encoder(
-        n_bits=projection.shape[1],
-        mean=mean,
-        projection=projection,
-        thresholds=np.zeros(projection.shape[1]),
-        levels=levels,
-        decoder=None if orthonormal else fit_decoder(rows, codes, levels),
-        normalize=normalize,
-        scale=scale,
-    )
-
-
-def fit_levels(scores: Floats, codes: npt.NDArray[np.uint8]) -> Floats:
-    """Mean score of the rows on each side of every bit (two-level Lloyd-Max).
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n, n_bits)
-        ``prepare(x) @ projection``.
-    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-
-    Returns
-    -------
-    levels : ndarray of shape (2, n_bits)
-        A side without rows gets the mean of all rows.
-    """
-    bits = unpack_bits(codes, scores.shape[1]).view(np.bool_)
-    n_high = bits.sum(axis=0)
-    n_low = len(bits) - n_high
-    total = scores.sum(axis=0, dtype=np.float64)
-    high = np.where(bits, scores, 0).sum(axis=0, dtype=np.float64)
-    mean = total / len(bits)
-    return np.stack(
-        [
-            np.where(n_low > 0, (total - high) / np.maximum(n_low, 1), mean),
-            np.where(n_high > 0, high / np.maximum(n_high, 1), mean),
-        ]
-    )
-
-
-def fit_decoder(X: Floats, codes: npt.NDArray[np.uint8], levels: Floats) -> Floats:
-    """Least-squares map from decoded scores back to rows.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, n_features)
-        Prepared (normalized, centred) rows.
-    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
-    levels : ndarray of shape (2, n_bits)
-
-    Returns
-    -------
-    decoder : ndarray of shape (n_bits, n_features)
-    """
-    n_bits = levels.shape[1]
-    half_gap = (levels[1] - levels[0]) / 2
-    values = unpack_signs(codes, n_bits, X.dtype) * half_gap.astype(X.dtype)
-    values += levels.mean(axis=0).astype(X.dtype)
-    gram = (values.T @ values).astype(np.float64)
-    # a ridge of 1e-3 of the mean energy: bits may repeat one another
-    gram[np.diag_indices_from(gram)] += 1e-3 * max(np.trace(gram) / n_bits, 1e-30)
-    return np.linalg.solve(gram, (values.T @ X).astype(np.float64))

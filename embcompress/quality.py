@@ -126,9 +126,14 @@ def _nearest_codes(
     scoring: str,
 ) -> npt.NDArray[np.int64]:
     """Nearest words by code, the query itself left out."""
-    if scoring == "asymmetric":
-        projected = small.encoder.project(vectors.vectors[queries])
-        return nearest_others(asymmetric_scores(projected, small.codes, small.n_bits), queries, k)
+    encoder = small.encoder
+    if scoring == "asymmetric" or encoder.n_second:
+        asking = encoder.project(vectors.vectors[queries])
+        if scoring == "hamming":
+            asking = encoder.values(encoder.cut(asking))
+        scores = asymmetric_scores(encoder.per_bit(asking), small.codes, small.n_bits)
+        scores /= np.maximum(encoder.value_lengths(small.codes), np.float32(1e-30))
+        return nearest_others(scores, queries, k)
     _, found = small.index.search(small.codes[queries], k + 1)
     # the query is among them, unless more than k words have its code
     own = found == queries[:, None]

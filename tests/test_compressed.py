@@ -14,6 +14,7 @@ from embcompress.vocabulary import Vocabulary
 QUANTIZERS = [
     IIQ(random_state=0, max_iter=3),
     IIQ(n_bits=150, n_remove=2, random_state=0, max_iter=3),
+    IIQ(n_bits=81, bits_per_direction=2, random_state=0, max_iter=3),
     ITQ(n_bits=60, random_state=0, max_iter=3),
     LSH(n_bits=70, random_state=0),
     PCASign(n_bits=33),

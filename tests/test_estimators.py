@@ -19,6 +19,7 @@ from embcompress.codes import code_bytes, unpack_bits
 DEFAULTS = [IIQ(), ITQ(), LSH(), PCASign(), Sign()]
 VARIANTS = [
     IIQ(n_remove=1, normalize=False),
+    IIQ(bits_per_direction=2),
     LSH(kind="gaussian", center=False),
     Sign(threshold="mean"),
     Sign(threshold="median"),
@@ -49,7 +50,8 @@ def test_shapes_types_and_bits(quantizer, dtype, clusters):
     assert codes.shape == (600, code_bytes(24))
     scores = quantizer.project(X)
     assert scores.dtype == dtype
-    np.testing.assert_array_equal(unpack_bits(codes, 24), scores >= 0)
+    first_bits = unpack_bits(codes, 24)[:, : scores.shape[1]]
+    np.testing.assert_array_equal(first_bits, scores >= 0)
     decoded = quantizer.inverse_transform(codes)
     assert decoded.dtype == np.float32
     assert decoded.shape == X.shape
@@ -70,7 +72,11 @@ def test_rows_are_encoded_one_by_one_as_together(quantizer, clusters):
     # one row goes through another BLAS routine, so a score of almost 0 may round differently
     alone = np.concatenate([quantizer.transform(row[None]) for row in clusters[:50]])
     differing = unpack_bits(alone, 24) != unpack_bits(together[:50], 24)
-    assert (np.abs(quantizer.project(clusters[:50])[differing]) < 1e-5).all()
+    scores = quantizer.project(clusters[:50])
+    # how far each bit is from turning: a first bit at 0, a second one at the size of the row
+    sizes = np.sqrt((scores**2).mean(axis=1, keepdims=True))
+    margins = np.concatenate([np.abs(scores), np.abs(np.abs(scores) - sizes)], axis=1)[:, :24]
+    assert (margins[differing] < 1e-5).all()
 
 
 @pytest.mark.parametrize("quantizer", EVERY, ids=ids)

@@ -8,7 +8,14 @@ from typing import Any
 
 import typer
 
-__all__ = ["describe_fit", "human_bytes", "print_json", "print_pairs", "print_table"]
+__all__ = [
+    "describe_codes",
+    "describe_fit",
+    "human_bytes",
+    "print_json",
+    "print_pairs",
+    "print_table",
+]
 
 
 def print_json(value: Any) -> None:
@@ -57,6 +64,24 @@ def human_bytes(size: float) -> str:
         if size < 999.5 or unit == "TB":
             break
     return f"{size:.3g} {unit}"
+
+
+def describe_codes(n_bits: int, n_directions: int, quantizer: str) -> str:
+    """Code length and what it is made of, as in ``300 bits, IIQ, 2 for each of 150 directions``.
+
+    Parameters
+    ----------
+    n_bits, n_directions : int
+    quantizer : str
+
+    Returns
+    -------
+    str
+    """
+    if n_bits == n_directions:
+        return f"{n_bits} bits, {quantizer}"
+    exactly = "" if n_bits == 2 * n_directions else "up to "
+    return f"{n_bits} bits, {quantizer}, {exactly}2 for each of {n_directions} directions"
 
 
 def describe_fit(info: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -25,7 +25,13 @@ from embcompress.cli._arguments import (
     VocabularyFile,
     reading_options,
 )
-from embcompress.cli._output import describe_fit, human_bytes, print_json, print_pairs
+from embcompress.cli._output import (
+    describe_codes,
+    describe_fit,
+    human_bytes,
+    print_json,
+    print_pairs,
+)
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -43,6 +49,14 @@ class QuantizerName(StrEnum):
     pcasign = "pcasign"
     lsh = "lsh"
     sign = "sign"
+
+
+class BitsPerDirection(StrEnum):
+    """Bits for each direction that iiq keeps."""
+
+    one = "1"
+    two = "2"
+    auto = "auto"
 
 
 @dataclass
@@ -84,6 +98,13 @@ def compress(
             metavar="N|auto",
         ),
     ] = "auto",
+    bits_per_direction: Annotated[
+        BitsPerDirection,
+        typer.Option(
+            help="1: signs, for any Hamming index. 2: half as many directions with sign and "
+            "magnitude, which keep more. auto: 2 from 256 dimensions on. Only for iiq.",
+        ),
+    ] = BitsPerDirection.auto,
     limit: Limit = None,
     quality: Annotated[
         bool,
@@ -109,7 +130,7 @@ def compress(
     The output is one safetensors file with words, codes and encoder; it opens by memory map.
     """
     _check_output(output, input)
-    model = _make_quantizer(quantizer, bits, n_remove, seed, verbose=True)
+    model = _make_quantizer(quantizer, bits, n_remove, bits_per_direction, seed)
     options = reading_options(format, limit, member, vocabulary, skip_bad, errors)
     phases = _Phases()
     if streaming:
@@ -168,7 +189,11 @@ def _compress_streaming(
 
 
 def _make_quantizer(
-    name: QuantizerName, bits: int | None, n_remove: str, seed: int, *, verbose: bool
+    name: QuantizerName,
+    bits: int | None,
+    n_remove: str,
+    bits_per_direction: BitsPerDirection,
+    seed: int,
 ) -> BinaryQuantizer:
     from embcompress import quantizers
 
@@ -178,16 +203,25 @@ def _make_quantizer(
         return quantizers.Sign()
     if n_remove != "auto" and name is not QuantizerName.iiq:
         raise ValueError(f"--n-remove is for iiq; {name} removes no directions")
+    if bits_per_direction is BitsPerDirection.two and name is not QuantizerName.iiq:
+        raise ValueError(f"--bits-per-direction 2 is for iiq; {name} makes signs")
     if name is QuantizerName.pcasign:
         return quantizers.PCASign(n_bits=bits)
     if name is QuantizerName.lsh:
         return quantizers.LSH(n_bits=bits, random_state=seed)
     if name is QuantizerName.itq:
-        return quantizers.ITQ(n_bits=bits, random_state=seed, verbose=verbose)
+        return quantizers.ITQ(n_bits=bits, random_state=seed, verbose=True)
     if n_remove != "auto" and not n_remove.isdecimal():
         raise ValueError(f"--n-remove {n_remove}: a whole number or auto is needed")
     chosen = "auto" if n_remove == "auto" else int(n_remove)
-    return quantizers.IIQ(n_bits=bits, n_remove=chosen, random_state=seed, verbose=verbose)
+    per_direction = "auto" if bits_per_direction == "auto" else int(bits_per_direction)
+    return quantizers.IIQ(
+        n_bits=bits,
+        n_remove=chosen,
+        bits_per_direction=per_direction,
+        random_state=seed,
+        verbose=True,
+    )
 
 
 def _check_output(output: Path, input: Path) -> None:
@@ -214,6 +248,7 @@ def _summary(
         "words": len(small),
         "dimensions": small.vector_size,
         "bits": small.n_bits,
+        "directions": small.encoder.n_directions,
         "quantizer": small.quantizer,
         "code_bytes": small.codes.nbytes,
         "file_bytes": file_bytes,
@@ -234,7 +269,7 @@ def _summary(
 def _lines(small: CompressedVectors, summary: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [
         ("words", f"{summary['words']:,} x {summary['dimensions']} dimensions"),
-        ("codes", f"{summary['bits']} bits, {summary['quantizer']}"),
+        ("codes", describe_codes(small.n_bits, small.encoder.n_directions, small.quantizer)),
     ]
     dropped = [(summary["duplicates"], "duplicate words"), (summary["skipped"], "bad rows")]
     if any(count for count, _ in dropped):

@@ -141,5 +141,6 @@ def _export_npz(small: CompressedVectors, output: Path) -> Path:
             words=np.array(list(small.index_to_key), dtype=np.str_),
             codes=small.codes,
             n_bits=np.int64(small.n_bits),
+            n_directions=np.int64(small.encoder.n_directions),
         )
     return output

@@ -8,6 +8,7 @@ import typer
 
 from embcompress.cli._arguments import JsonFlag, Scoring, ScoringOption, SmallFile, TopN
 from embcompress.cli._output import (
+    describe_codes,
     describe_fit,
     human_bytes,
     print_json,
@@ -32,7 +33,7 @@ def info(file: SmallFile, json: JsonFlag = False) -> None:
         return
     pairs = [
         ("words", f"{described['words']:,}"),
-        ("codes", f"{described['bits']} bits, {described['quantizer']}"),
+        ("codes", describe_codes(small.n_bits, small.encoder.n_directions, small.quantizer)),
         ("decoded", f"{described['dimensions']} dimensions"),
     ]
     pairs += describe_fit(described["info"])
@@ -106,6 +107,7 @@ def _describe(small: CompressedVectors, file_bytes: int) -> dict[str, Any]:
     return {
         "words": len(small),
         "bits": small.n_bits,
+        "directions": small.encoder.n_directions,
         "dimensions": small.vector_size,
         "quantizer": small.quantizer,
         "info": small.info,

@@ -78,8 +78,8 @@ def evaluate_analogy(
         return skip(key, space.name, n_items=len(data), n_covered=len(items))
     asked, answers = found[items, :3], found[items, 3]
     size = len(space) if restrict is None else min(restrict, len(space))
-    if method == "add" and space.sign_queries:
-        score = _combine_signs(space, asked)
+    if method == "add" and space.compares_codes:
+        score = _combine_codes(space, asked)
     else:
         score = _combine_scores(space, asked, method)
     right = (_best_words(asked, size, score) == answers).astype(np.float64)
@@ -186,8 +186,12 @@ def _combine_scores(space: Space, asked: Indices, method: str) -> _Scorer:
     return score
 
 
-def _combine_signs(space: Space, asked: Indices) -> _Scorer:
-    """Score the signs of b - a + c, which are never 0; in whole numbers, so that ties are ties."""
+def _combine_codes(space: Space, asked: Indices) -> _Scorer:
+    """Score the code of b - a + c; of one-bit codes in whole numbers, so that ties are ties."""
+    if space.cut is not None:
+        a, b, c = asked.T
+        codes = space.cut(space.queries[b] - space.queries[a] + space.queries[c])
+        return lambda words: lambda part: codes[part] @ space.rows[words].T
     signs = np.sign(space.queries)
     a, b, c = asked.T
     queries = np.sign(signs[b] - signs[a] + signs[c])

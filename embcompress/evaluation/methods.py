@@ -198,17 +198,19 @@ def _from_rows(
     decoded: Matrix,
     *,
     scorings: tuple[str, ...] = ("decoded", "asymmetric"),
+    asking: Matrix | None = None,
     **cost: Any,
 ) -> Compressed:
-    """Decoded rows, compared by cosine with one another or with the float vectors."""
+    """Decoded rows, compared by cosine with one another or with the float vectors (`asking`)."""
 
     def space(scoring: str) -> Space:
         if scoring not in scorings:
             raise ValueError(f"scoring={scoring!r}; {name} allows: {', '.join(scorings)}")
         rows = unit_rows(decoded)
-        asking = unit_rows(vectors.vectors) if scoring == "asymmetric" else rows
+        floats = vectors.vectors if asking is None else asking
+        queries = unit_rows(floats) if scoring == "asymmetric" else rows
         label = name if scoring == "float" else f"{name} {scoring}"
-        return Space(vectors.index_to_key, rows, asking, label)
+        return Space(vectors.index_to_key, rows, queries, label)
 
     return Compressed(name=name, space=space, scorings=scorings, decoded=decoded, **cost)
 
@@ -227,29 +229,32 @@ def _float(vectors: KeyedVectors, n_bits: int, seed: int) -> Compressed:
     )
 
 
-def _without_top_directions(vectors: KeyedVectors, n_bits: int, seed: int) -> Compressed:
-    """All-but-the-top (Mu and Viswanath, ICLR 2018) with as many directions as IIQ removes."""
-    X = vectors.vectors
+def _nulled(X: Matrix, seed: int) -> tuple[Matrix, int]:
+    """Unit rows, centred, without the directions that IIQ removes; and how many these are."""
     random = np.random.RandomState(seed)
-    start = process_time()
     found = moments(X, normalize=True)
     variances, directions = principal_directions(found.covariance)
     sample = prepared_rows(X[sample_rows(len(X), _FIT_ROWS, random)], found.mean, normalize=True)
     removed = choose_n_remove(variances, sample @ directions.T.astype(X.dtype), random)
-    fitted = process_time()
     top = directions[:removed].astype(X.dtype)
     rows = prepared_rows(X, found.mean, normalize=True)
     rows -= rows @ top.T @ top
-    encoded = process_time()
+    return rows.astype(np.float32, copy=False), removed
+
+
+def _without_top_directions(vectors: KeyedVectors, n_bits: int, seed: int) -> Compressed:
+    """All-but-the-top (Mu and Viswanath, ICLR 2018) with as many directions as IIQ removes."""
+    start = process_time()
+    rows, removed = _nulled(vectors.vectors, seed)
     return _from_rows(
         "float-abtt",
         vectors,
-        rows.astype(np.float32, copy=False),
+        rows,
         scorings=("float",),
         code_bytes=4 * rows.size,
-        overhead_bytes=4 * (found.mean.size + top.size),
-        fit_seconds=fitted - start,
-        encode_seconds=encoded - fitted,
+        overhead_bytes=4 * rows.shape[1] * (1 + removed),
+        fit_seconds=process_time() - start,
+        encode_seconds=0.0,
         info={"n_removed": float(removed)},
     )
 
@@ -294,6 +299,27 @@ def _product(name: str, rotate: bool, vectors: KeyedVectors, n_bits: int, seed: 
     return _from_decoded(name, vectors, product_codes(X, code_bytes(n_bits), seed, rotate=rotate))
 
 
+def _product_nulled(name: str, vectors: KeyedVectors, n_bits: int, seed: int) -> Compressed:
+    """Product quantization of rows prepared as IIQ prepares them."""
+    from embcompress.evaluation.methods_faiss import product_codes
+
+    start = process_time()
+    rows, removed = _nulled(vectors.vectors, seed)
+    seconds = process_time() - start
+    found = product_codes(rows, code_bytes(n_bits), seed, rotate=False)
+    return _from_rows(
+        name,
+        vectors,
+        found.rows,
+        asking=rows,
+        code_bytes=len(found.rows) * found.bytes_per_vector,
+        overhead_bytes=found.overhead_bytes + 4 * rows.shape[1] * (1 + removed),
+        fit_seconds=found.fit_seconds + seconds,
+        encode_seconds=found.encode_seconds,
+        info={"n_removed": float(removed)},
+    )
+
+
 def _rotated(name: str, factory: str, vectors: KeyedVectors, n_bits: int, seed: int) -> Compressed:
     from embcompress.evaluation.methods_faiss import rotated_index_codes
 
@@ -333,17 +359,22 @@ _QUANTIZERS: dict[str, tuple[str, Callable[[int, int], Quantizer], bool]] = {
     ),
     "faiss-itq": ("iterative quantization by FAISS, rows of length 1", _faiss_itq, True),
     "iiq": (
-        "isotropic iterative quantization",
+        "isotropic iterative quantization, signs",
         lambda n_bits, seed: IIQ(n_bits, random_state=seed),
         True,
     ),
+    "iiq-2": (
+        "the same with two bits for each of half as many directions",
+        lambda n_bits, seed: IIQ(n_bits, bits_per_direction=2, random_state=seed),
+        True,
+    ),
     "iiq-1": (
-        "the same with one rotation of all directions, as in the paper",
+        "iiq with one rotation of all directions, as in the paper",
         lambda n_bits, seed: IIQ(n_bits, n_rotations=1, random_state=seed),
         True,
     ),
     "iiq-d0": (
-        "the same with no direction removed",
+        "iiq with no direction removed",
         lambda n_bits, seed: IIQ(n_bits, n_remove=0, random_state=seed),
         True,
     ),
@@ -374,6 +405,11 @@ _OTHERS = [
     ),
     MethodSpec("pruned", "the largest entries in half precision", _pruned, randomized=False),
     MethodSpec("pq", "product quantization (FAISS)", partial(_product, "pq", False)),
+    MethodSpec(
+        "pq-abtt",
+        "product quantization (FAISS) of float-abtt",
+        partial(_product_nulled, "pq-abtt"),
+    ),
     MethodSpec("opq", "optimized product quantization (FAISS)", partial(_product, "opq", True)),
     MethodSpec(
         "rabitq",

@@ -13,7 +13,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.encoder import Encoder, fit_encoder, row_lengths, unit_rows
+from embcompress.encoder import Encoder, row_lengths, unit_rows
+from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.baselines import random_rotation
 from embcompress.quantizers.itq import sample_rows

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import unpack_signs
 from embcompress.compressed import SCORINGS, CompressedVectors
-from embcompress.encoder import unit_rows
+from embcompress.encoder import Encoder, unit_rows
 from embcompress.vectors import KeyedVectors
 from embcompress.vocabulary import Vocabulary
 
@@ -40,8 +40,11 @@ class Space:
     name : str
         What a table calls it.
     sign_queries : bool
-        Whether a combination of queries is cut to signs before it is scored, as the Hamming
-        distance does.
+        Whether both sides are signs: scores are multiples of ``1 / m``, and a combination of
+        queries is cut to signs before it is scored, as the Hamming distance does.
+    cut : callable, optional
+        What cuts a combination of queries to what a code can stand for, shape (n, m) to unit rows
+        of the same shape; for codes with two bits per direction.
     lowercase : bool
         Whether a word that is not there is looked for in lower case. The exact word comes first.
     """
@@ -51,6 +54,7 @@ class Space:
     queries: Matrix
     name: str
     sign_queries: bool = False
+    cut: Callable[[Matrix], Matrix] | None = None
     lowercase: bool = True
 
     def __post_init__(self) -> None:
@@ -67,6 +71,11 @@ class Space:
     def is_symmetric(self) -> bool:
         """Whether both sides are the same."""
         return self.rows is self.queries
+
+    @property
+    def compares_codes(self) -> bool:
+        """Whether the asking side, too, is what a code stands for."""
+        return self.sign_queries or self.cut is not None
 
     def find(self, words: Sequence[str], *, limit: int | None = None) -> Indices:
         """Rows of words.
@@ -165,8 +174,9 @@ def space_of(
     vectors : KeyedVectors or CompressedVectors
         Float vectors are compared by cosine.
     scoring : {"hamming", "asymmetric"}, optional
-        How codes are compared, ``"hamming"`` by default: ``1 - 2 h / n_bits`` with the Hamming
-        distance h. ``"asymmetric"``: the asking side keeps its real values.
+        How codes are compared, ``"hamming"`` by default: code against code, see
+        :class:`~embcompress.CompressedVectors`. ``"asymmetric"``: the asking side keeps its real
+        values.
     floats : KeyedVectors, optional
         The vectors that the codes were made from; with ``"asymmetric"`` their projections ask.
         Without them the decoded scores do.
@@ -200,17 +210,31 @@ def space_of(
     scoring = scoring or "hamming"
     if scoring not in SCORINGS:
         raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
-    rows = unpack_signs(vectors.codes, vectors.n_bits).astype(np.float32, copy=False)
-    rows /= np.float32(np.sqrt(vectors.n_bits))
-    queries = rows if scoring == "hamming" else _asking(vectors, floats)
+    encoder = vectors.encoder
+    rows = _unit_values(encoder, vectors.codes)
+    symmetric, two_bits = scoring == "hamming", bool(encoder.n_second)
     return Space(
         vectors.index_to_key,
         rows,
-        queries,
+        rows if symmetric else _asking(vectors, floats),
         name or scoring,
-        sign_queries=scoring == "hamming",
+        sign_queries=symmetric and not two_bits,
+        cut=partial(_cut, encoder) if symmetric and two_bits else None,
         lowercase=lowercase,
     )
+
+
+def _unit_values(encoder: Encoder, codes: npt.NDArray[np.uint8]) -> Matrix:
+    rows = np.empty((len(codes), encoder.n_directions), dtype=np.float32)
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        part = slice(start, start + _CHUNK_ROWS)
+        rows[part] = encoder.values(codes[part])
+        rows[part] /= encoder.value_lengths(codes[part])[:, None]
+    return rows
+
+
+def _cut(encoder: Encoder, queries: Matrix) -> Matrix:
+    return _unit_values(encoder, encoder.cut(queries))
 
 
 def _asking(small: CompressedVectors, floats: KeyedVectors | None) -> Matrix:
@@ -222,7 +246,7 @@ def _asking(small: CompressedVectors, floats: KeyedVectors | None) -> Matrix:
             f"floats has {len(floats)} words that are not the {len(small)} words of the codes in "
             "their order; give the vectors that were compressed"
         )
-    out = np.empty((len(small), small.n_bits), dtype=np.float32)
+    out = np.empty((len(small), small.encoder.n_directions), dtype=np.float32)
     for start in range(0, len(out), _CHUNK_ROWS):
         part = slice(start, start + _CHUNK_ROWS)
         out[part] = unit_rows(small.encoder.project(floats.vectors[part]))

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from embcompress.codes import pack_bits
-from embcompress.encoder import Encoder, fit_encoder, fit_levels
+from embcompress.encoder import Encoder
+from embcompress.quantizers._encoders import fit_encoder, fit_levels
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.base import BinaryQuantizer
 

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from embcompress.encoder import Encoder, fit_encoder, unit_rows
+from embcompress.encoder import Encoder, unit_rows
 from embcompress.progress import ProgressBar
+from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers._spectrum import choose_n_remove
 from embcompress.quantizers.base import BinaryQuantizer
@@ -20,8 +21,9 @@ __all__ = ["IIQ", "isotropy"]
 
 Floats = npt.NDArray[np.floating]
 
-# With so many features, rotations of the stronger half of the directions rank word pairs better
-# than one rotation of all (measured on two 300-d files); with fewer, the half is too few and loses.
+# With so many features, the stronger half of the directions is enough: twice as many bits for each
+# (two rotations, or sign and magnitude) keep more than one bit for all. Measured on two 300-d
+# files; with fewer features the half is too few and loses.
 _HALVED_FROM = 256
 _FEWEST_ROWS, _ROWS_PER_DIRECTION = 20_000, 40
 _ISOTROPY_ROWS = 5_000
@@ -48,11 +50,20 @@ class IIQ(BinaryQuantizer):
         directions, for then they carry classes. It needs some 1,000 rows to be reliable, and
         gives 0 below 30 features. It finds 1 on the GloVe vectors we have with their whole
         vocabulary, and 0 on skip-gram vectors and on the heads of GloVe files.
+    bits_per_direction : {1, 2} or "auto", default 1
+        1: signs, for any index that counts differing bits. 2: half as many directions, each with
+        sign and magnitude (-3, -1, 1, 3). That keeps more of the float quality at the same size
+        (on our two 300-d files it keeps all of the similarity scores and 12 more of 100 float
+        neighbours), but plain Hamming distances of such codes mean little: score them with
+        :class:`~embcompress.CompressedVectors`, or by the dot product of
+        :meth:`Encoder.values <embcompress.encoder.Encoder.values>`. ``"auto"``: 2 where there are
+        at least 256 features, else 1.
     n_rotations : int, optional
-        Independently started rotations that share the bits, each over the top
-        ``n_bits / n_rotations`` directions. Default: as few as the number of features allows;
-        with 256 features or more, so many that a rotation has about half of the directions
-        (300 bits of 300-d vectors: 2), which ranks word pairs better. 1 keeps more of the float
+        Independently started rotations that share the ``n_bits / bits_per_direction`` outputs,
+        each over so many of the top directions as it has outputs. Default: as few as the number
+        of features allows; with 256 features or more, so many that a rotation has about half of
+        the directions (300 one-bit outputs of 300-d vectors: 2), which ranks word pairs better.
+        With signs, ``n_rotations=1`` is the paper's form. It keeps more of the float
         neighbours on some files: measure with :func:`embcompress.quality.neighbour_recall`.
     normalize : bool, default True
         Scale rows to length 1 before centring.
@@ -76,13 +87,14 @@ class IIQ(BinaryQuantizer):
         Mean of the prepared rows.
     components_ : ndarray of shape (n_components, n_features)
         Principal directions that are kept, after the nulled ones, strongest first.
-    rotation_ : ndarray of shape (n_components, n_bits)
-        All rotations side by side.
+    rotation_ : ndarray of shape (n_components, n_directions)
+        All rotations side by side; n_directions is `n_bits` for signs, else half of it.
     n_removed_ : int
         Nulled directions.
     n_rotations_ : int
+    bits_per_direction_ : int
     loss_ : float
-        Quantization loss at the end, mean over the rotations, from 0 (none) to 1; see
+        Loss of the signs at the end, mean over the rotations, from 0 (none) to 1; see
         :class:`~embcompress.quantizers.itq.Rotation`.
     loss_curve_ : list of list of float
         Loss of each rotation before each step and after the last.
@@ -107,6 +119,7 @@ class IIQ(BinaryQuantizer):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_bits": [Interval(Integral, 1, None, closed="left"), None],
         "n_remove": [Interval(Integral, 0, None, closed="left"), StrOptions({"auto"})],
+        "bits_per_direction": [Options(Integral, {1, 2}), StrOptions({"auto"})],
         "n_rotations": [Interval(Integral, 1, None, closed="left"), None],
         "normalize": ["boolean"],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
@@ -122,6 +135,7 @@ class IIQ(BinaryQuantizer):
         n_bits: int | None = None,
         *,
         n_remove: int | str = "auto",
+        bits_per_direction: int | str = 1,
         n_rotations: int | None = None,
         normalize: bool = True,
         max_iter: int = 50,
@@ -133,6 +147,7 @@ class IIQ(BinaryQuantizer):
     ) -> None:
         self.n_bits = n_bits
         self.n_remove = n_remove
+        self.bits_per_direction = bits_per_direction
         self.n_rotations = n_rotations
         self.normalize = normalize
         self.max_iter = max_iter
@@ -143,7 +158,9 @@ class IIQ(BinaryQuantizer):
         self.verbose = verbose
 
     def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
-        widths = self._bits_of_rotations(n_bits, X.shape[1])
+        per_direction = self._choose_bits_per_direction(X.shape[1])
+        n_directions = -(-n_bits // per_direction)
+        widths = self._outputs_of_rotations(n_directions, X.shape[1])
         found = moments(X, normalize=self.normalize)
         variances, directions = principal_directions(found.covariance)
         rows = X[sample_rows(len(X), self._rows_to_fit(max(widths)), random)]
@@ -155,6 +172,7 @@ class IIQ(BinaryQuantizer):
         self.mean_ = found.mean
         self.n_removed_ = removed
         self.n_rotations_ = len(widths)
+        self.bits_per_direction_ = per_direction
         self.components_ = directions[kept].astype(X.dtype)
         few = slice(None, None, -(-len(rows) // _ISOTROPY_ROWS))
         self.isotropy_ = (
@@ -168,6 +186,7 @@ class IIQ(BinaryQuantizer):
             found.mean,
             self.components_.T @ self.rotation_,
             orthonormal=False,
+            n_second=n_bits - n_directions,
             normalize=self.normalize,
             scale=found.mean_length,
         )
@@ -190,19 +209,24 @@ class IIQ(BinaryQuantizer):
             )
         return n_remove
 
-    def _bits_of_rotations(self, n_bits: int, n_features: int) -> list[int]:
-        """Split the bits evenly over the rotations."""
-        fewest = -(-n_bits // n_features)
+    def _choose_bits_per_direction(self, n_features: int) -> int:
+        if self.bits_per_direction == "auto":
+            return 2 if n_features >= _HALVED_FROM else 1
+        return int(self.bits_per_direction)
+
+    def _outputs_of_rotations(self, n_outputs: int, n_features: int) -> list[int]:
+        """Split the outputs evenly over the rotations."""
+        fewest = -(-n_outputs // n_features)
         n_rotations = self.n_rotations
         if n_rotations is None:
-            over_half = round(2 * n_bits / n_features) if n_features >= _HALVED_FROM else 0
+            over_half = round(2 * n_outputs / n_features) if n_features >= _HALVED_FROM else 0
             n_rotations = max(fewest, over_half)
-        if not fewest <= n_rotations <= n_bits:
+        if not fewest <= n_rotations <= n_outputs:
             raise ValueError(
-                f"IIQ(n_rotations={n_rotations}) does not fit n_bits={n_bits} and {n_features} "
-                f"features; from {fewest} to {n_bits} rotations are possible"
+                f"IIQ(n_rotations={n_rotations}) does not fit n_bits={self.n_bits or n_features} "
+                f"and {n_features} features; from {fewest} to {n_outputs} rotations are possible"
             )
-        return [len(part) for part in np.array_split(np.arange(n_bits), n_rotations)]
+        return [len(part) for part in np.array_split(np.arange(n_outputs), n_rotations)]
 
     def _rotate(
         self, P: Floats, widths: list[int], random: np.random.RandomState

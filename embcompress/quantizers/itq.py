@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
-from embcompress.encoder import Encoder, fit_encoder
+from embcompress.encoder import Encoder
 from embcompress.progress import ProgressBar
+from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.baselines import check_not_more_bits_than_features, random_rotation

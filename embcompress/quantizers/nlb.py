@@ -11,8 +11,9 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import Interval
 
 from embcompress._optional import require
-from embcompress.encoder import Encoder, fit_encoder
+from embcompress.encoder import Encoder
 from embcompress.progress import ProgressBar
+from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers.base import BinaryQuantizer
 
 __all__ = ["NLB"]
