@@ -102,6 +102,16 @@ def benchmark(
         int, typer.Option(min=1, help="Random seeds of each method that has any.", metavar="N")
     ] = 3,
     tasks: Tasks = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cells that are run at a time, each in a process on one core; each takes memory "
+            "of its own.",
+            show_default="the usable cores, at most the number of cells",
+            metavar="N",
+        ),
+    ] = None,
     fetch: Fetch = False,
     limit: Limit = None,
     format: FormatOption = None,
@@ -114,6 +124,7 @@ def benchmark(
     """
     from embcompress.evaluation.methods import METHODS, find_methods
     from embcompress.evaluation.suite import run_benchmark
+    from embcompress.evaluation.suite_jobs import usable_cores
     from embcompress.evaluation.suite_tasks import load_sets
     from embcompress.formats import load_vectors
     from embcompress.report import save_report
@@ -136,6 +147,7 @@ def benchmark(
                 sets=sets,
                 progress=True,
                 report=lambda line: typer.echo(line, err=True),
+                n_jobs=jobs or usable_cores(),
             )
     except KeyboardInterrupt as stop:
         done = len(list((output / "cells").glob("*.json")))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from embcompress._optional import MissingExtraError
 from embcompress._version import __version__
 from embcompress.compressed import SCORINGS, CompressedVectors
 from embcompress.evaluation.bootstrap import N_RESAMPLES
@@ -22,8 +21,8 @@ from embcompress.evaluation.suite_cells import (
     CellStore,
     DamagedCellError,
     fingerprint,
-    run_cell,
 )
+from embcompress.evaluation.suite_jobs import Place, Work, run_serially, run_together
 from embcompress.evaluation.suite_summary import summarize
 from embcompress.evaluation.suite_tasks import TASKS, Subject, TaskSets, load_sets
 from embcompress.progress import ProgressBar
@@ -192,6 +191,7 @@ def run_benchmark(
     report: Callable[[str], None] | None = None,
     specs: Mapping[str, Any] | None = None,
     sets: TaskSets | None = None,
+    n_jobs: int = 1,
 ) -> Benchmark:
     """Run methods at several numbers of bits and with several seeds.
 
@@ -220,6 +220,10 @@ def run_benchmark(
         Other methods than those of the package.
     sets : TaskSets, optional
         Loaded data sets.
+    n_jobs : int, default 1
+        Cells that are run at a time, in processes of their own where it is more than 1. Each uses
+        one core and has its own copy of what a method makes of the vectors. The results do not
+        depend on it.
 
     Returns
     -------
@@ -231,13 +235,15 @@ def run_benchmark(
         If a method or task is unknown, a number is not positive, or no cell could be run.
     FileNotFoundError
         If nothing can be measured because no data set is at hand.
+    ChildProcessError
+        If one of several processes is ended from outside, as happens where memory is short.
     """
     if specs is None:
         from embcompress.evaluation.methods import METHODS
 
         specs = METHODS
     names = _check_methods(methods, specs)
-    _check_counts(n_bits, seeds)
+    _check_counts(n_bits, seeds, n_jobs)
     if sets is None:
         sets = load_sets(tasks, fetch=fetch, missing=missing, restrict=restrict)
     if not sets:
@@ -247,8 +253,9 @@ def run_benchmark(
     plan = [cell for name in names for cell in _cells_of(specs[name], n_bits, seeds, vectors)]
     state = _Progress()
     with ProgressBar("Benchmark", len(plan) * 100, unit="steps", enabled=progress) as bar:
-        run = _Run(vectors, specs, sets, store, state, bar, report or (lambda line: None))
-        cells = [cell for each in plan if (cell := run(*each)) is not None]
+        work = Work(vectors, sets, REFERENCE)
+        run = _Run(work, specs, store, state, bar, report or (lambda line: None), n_jobs)
+        cells = run(plan)
     _check_some(cells, state)
     skipped = [*state.skipped, *((name, reason) for _, name, reason in sets.absent)]
     spectra = {cell.label: cell.spectrum for cell in cells if cell.seed == 0}
@@ -265,49 +272,61 @@ def run_benchmark(
 
 @dataclass
 class _Run:
-    """Runs or reads one cell after another."""
+    """Reads the finished cells and runs the others."""
 
-    vectors: KeyedVectors
+    work: Work
     specs: Mapping[str, Any]
-    sets: TaskSets
     store: CellStore
     state: _Progress
     bar: ProgressBar
     report: Callable[[str], None]
-    _floats: Space | None = None
-    _refused: set[tuple[str, int]] = field(default_factory=set)
+    n_jobs: int = 1
 
-    def __call__(self, method: str, n_bits: int, seed: int) -> Cell | None:
-        spec = self.specs[method]
-        cell = None
+    def __call__(self, plan: Sequence[Place]) -> list[Cell]:
+        """Cells in the order of the plan, which is not that in which they are finished."""
+        found: dict[Place, Cell] = {}
+        missing = []
+        for place in plan:
+            cell = self._read(*place)
+            if cell is None:
+                missing.append(place)
+            else:
+                found[place] = cell
+        refused: dict[tuple[str, int], tuple[int, str]] = {}
+        for position, outcome in self._outcomes(missing):
+            method, n_bits, seed = place = missing[position]
+            known = refused.get(place[:2])
+            if isinstance(outcome, str):
+                refused[place[:2]] = min((seed, outcome), known or (seed, outcome))
+                if known is None:
+                    self.report(f"{method}, {n_bits} bits: left out, {outcome}")
+            elif known is None or seed < known[0]:  # seeds after one that fails are left out
+                self.store.save(self.specs[method], outcome)
+                self.state.n_run += 1
+                found[place] = outcome
+        self.state.skipped += [
+            (f"{method}, {n_bits} bits", refused[method, n_bits][1])
+            for method, n_bits in dict.fromkeys(place[:2] for place in plan)
+            if (method, n_bits) in refused
+        ]
+        return [found[place] for place in plan if place in found]
+
+    def _read(self, method: str, n_bits: int, seed: int) -> Cell | None:
         try:
-            cell = self.store.load(spec, n_bits, seed)
+            cell = self.store.load(self.specs[method], n_bits, seed)
         except DamagedCellError as error:
             self.report(f"{error}; it is run again")
+            return None
         if cell is not None:
             self.state.n_kept += 1
             self.bar.advance(100)
-        elif (method, n_bits) not in self._refused:
-            cell = self._make(spec, n_bits, seed)
         return cell
 
-    def _make(self, spec: Any, n_bits: int, seed: int) -> Cell | None:
-        if self._floats is None:
-            self._floats = space_of(self.vectors)
-        try:
-            made = spec.make(self.vectors, n_bits, seed)
-        except (ValueError, MissingExtraError) as error:
-            self._refused.add((spec.name, n_bits))
-            what = f"{spec.name}, {n_bits} bits"
-            self.state.skipped.append((what, str(error)))
-            self.report(f"{what}: left out, {error}")
-            self.bar.advance(100)
-            return None
-        floats = None if spec.name == REFERENCE else self._floats
-        cell = run_cell(spec, made, n_bits, seed, self.vectors, self.sets, floats, self.bar)
-        self.store.save(spec, cell)
-        self.state.n_run += 1
-        return cell
+    def _outcomes(self, places: Sequence[Place]) -> Iterator[tuple[int, Cell | str]]:
+        n_jobs = min(self.n_jobs, len(places))
+        if n_jobs > 1:
+            return run_together(self.work, self.specs, places, self.bar, n_jobs)
+        return run_serially(self.work, self.specs, places, self.bar)
 
 
 def _cells_of(
@@ -330,12 +349,14 @@ def _check_methods(methods: Sequence[str], specs: Mapping[str, Any]) -> list[str
     return list(dict.fromkeys([REFERENCE, *methods]))
 
 
-def _check_counts(n_bits: Sequence[int], seeds: int) -> None:
+def _check_counts(n_bits: Sequence[int], seeds: int, n_jobs: int) -> None:
     for bits in n_bits:
         if isinstance(bits, bool) or not isinstance(bits, (int, np.integer)) or bits < 1:
             raise ValueError(f"n_bits={bits!r} must be a whole number of at least 1")
     if not n_bits or seeds < 1:
         raise ValueError(f"seeds={seeds} and {len(n_bits)} numbers of bits; one each is needed")
+    if n_jobs < 1:
+        raise ValueError(f"n_jobs={n_jobs} must be at least 1")
 
 
 def _check_some(cells: Sequence[Cell], state: _Progress) -> None:

@@ -19,6 +19,7 @@ from embcompress.evaluation.classification import (
     count_words,
     evaluate_classification,
 )
+from embcompress.evaluation.data import LabelledTexts
 from embcompress.evaluation.datasets import (
     DatasetEntry,
     cache_folder,
@@ -99,7 +100,7 @@ class TaskSets:
     restrict: int | None = None
     retrieval: bool = False
     n_queries: int = 500
-    _counts: dict[tuple[str, int], WordCounts] = field(default_factory=dict, repr=False)
+    _counts: dict[str, tuple[Vocabulary, WordCounts]] = field(default_factory=dict, repr=False)
     _reference: tuple[Space, Neighbours] | None = field(default=None, repr=False)
 
     def describe(self) -> dict[str, Any]:
@@ -115,6 +116,23 @@ class TaskSets:
             "restrict": self.restrict,
             "queries": self.n_queries if self.retrieval else 0,
         }
+
+    def count(self, data: LabelledTexts, words: Vocabulary) -> WordCounts:
+        """Words of texts, counted once for each vocabulary.
+
+        Parameters
+        ----------
+        data : LabelledTexts
+        words : Vocabulary
+
+        Returns
+        -------
+        WordCounts
+        """
+        known = self._counts.get(data.name)
+        if known is None or known[0] is not words or known[1].data is not data:
+            known = self._counts[data.name] = words, count_words(data, words)
+        return known[1]
 
     def __bool__(self) -> bool:
         return self.retrieval or any(self.sets.values())
@@ -150,7 +168,7 @@ class TaskSets:
             yield from self._in_space(space, number == 0, n_resamples)
             if self.retrieval and floats is not None:
                 found = self._retrieve(space, floats, shortlist)
-                shortlist = found[0] if found and space.sign_queries else shortlist
+                shortlist = found[0] if found and space.compares_codes else shortlist
                 yield from self._score_neighbours(found, space, n_resamples)
         if self.retrieval and floats is None:
             yield _left_out(
@@ -193,7 +211,7 @@ class TaskSets:
         if shortlist is not None:
             found = neighbours(space, k, queries=queries)
             return [found, neighbours(space, shortlist=shortlist, **again)]
-        if not space.sign_queries:
+        if not space.compares_codes:
             return [neighbours(space, k, queries=queries)]
         found = neighbours(space, min(_SHORTLIST * k, len(space) - 1), queries=queries)
         return [found, neighbours(floats, shortlist=found, **again)]
@@ -213,11 +231,8 @@ class TaskSets:
     def _classify(self, subject: Subject, n_resamples: int) -> Iterator[Result]:
         matrix = subject.matrix() if self.sets.get("text") else None
         for data in self.sets.get("text", ()):
-            key = data.name, id(subject.words)
-            if key not in self._counts:
-                self._counts[key] = count_words(data, subject.words)
             yield evaluate_classification(
-                self._counts[key],
+                self.count(data, subject.words),
                 matrix,  # type: ignore[arg-type]
                 name=subject.text_name,
                 n_resamples=n_resamples,

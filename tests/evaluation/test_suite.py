@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import tempfile
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ from embcompress.evaluation import (
     space_of,
 )
 from embcompress.evaluation.suite import evaluate, run_benchmark
+from embcompress.evaluation.suite_jobs import usable_cores
 from embcompress.evaluation.suite_tasks import TaskSets, load_sets
 
 WORDS = [f"w{i}" for i in range(60)]
@@ -68,6 +71,8 @@ class Method:
     def make(self, vectors, n_bits, seed):
         self.n_made += 1
         if self.fails is not None and seed == 1:
+            if self.fails is SystemError:
+                os._exit(1)  # as a process that is killed
             raise self.fails("no such size")
         if self.name == "float":
             small, scorings = vectors, ("float",)
@@ -285,11 +290,65 @@ def test_methods_that_cannot_are_named(vectors, sets, tmp_path):
     assert {row["n_seeds"] for row in found.rows if row["method"] == "noisy"} == {1}
 
 
+def _without_seconds(rows):
+    return [{key: row[key] for key in row if not key.endswith("seconds")} for row in rows]
+
+
+def test_jobs_change_nothing(vectors, sets, tmp_path):
+    asked = {"n_bits": [32, 16], "methods": ["sign", "iiq", "itq"], "seeds": 2, "sets": sets}
+    said: dict[int, list[str]] = {1: [], 2: []}
+    one, two = (
+        run_benchmark(vectors, folder=tmp_path / str(n), n_jobs=n, report=said[n].append, **asked)
+        for n in (1, 2)
+    )
+    assert _without_seconds(two.rows) == _without_seconds(one.rows)
+    assert (two.spectra, two.skipped, two.n_run) == (one.spectra, one.skipped, one.n_run)
+    assert said[2] == said[1]
+    assert [line[:8] for line in said[2]] == ["sign, 16"]
+    names = [sorted(path.name for path in (tmp_path / n / "cells").iterdir()) for n in "12"]
+    assert names[0] == names[1]
+    again = run_benchmark(vectors, folder=tmp_path / "2", n_jobs=2, **asked)
+    assert (again.n_run, again.n_kept, again.rows) == (0, two.n_run, two.rows)
+
+
+def test_what_cannot_be_made_is_named_once_by_several_jobs(vectors, sets, tmp_path):
+    said: list[str] = []
+    found = bench(vectors, sets, tmp_path, methods(noisy=ValueError), report=said.append, n_jobs=2)
+    assert said == ["noisy, 32 bits: left out, no such size"]
+    assert found.skipped == [("noisy, 32 bits", "no such size")]
+    assert (found.n_run, len(list((tmp_path / "cells").glob("*.json")))) == (3, 3)
+
+
+@pytest.mark.parametrize("fails", [KeyboardInterrupt, SystemError])
+def test_jobs_that_are_ended_leave_the_finished_cells(fails, vectors, sets, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    expected, match = {
+        KeyboardInterrupt: (KeyboardInterrupt, "no such size"),
+        SystemError: (ChildProcessError, "ask for fewer"),
+    }[fails]
+    folder = tmp_path / "out"
+    with pytest.raises(expected, match=match):
+        bench(vectors, sets, folder, methods(noisy=fails), n_jobs=2)
+    done = len(list((folder / "cells").glob("*.json")))
+    assert not list((folder / "cells").glob(".*"))
+    assert not list(tmp_path.glob("embcompress-*"))
+    found = bench(vectors, sets, folder, methods(), n_jobs=2)
+    assert (found.n_run, found.n_kept) == (4 - done, done)
+
+
+def test_usable_cores():
+    assert 1 <= usable_cores() <= (os.cpu_count() or 1)
+
+
 def test_benchmark_messages(vectors, sets, tmp_path):
     with pytest.raises(ValueError, match="no method 'best'; methods: float, noisy, plain"):
         run_benchmark(vectors, n_bits=[8], methods=["best"], folder=tmp_path, specs=methods())
     with pytest.raises(ValueError, match="n_bits=0 must be"):
         run_benchmark(vectors, n_bits=[0], methods=["plain"], folder=tmp_path, specs=methods())
+    with pytest.raises(ValueError, match="n_jobs=0 must be at least 1"):
+        run_benchmark(
+            vectors, n_bits=[8], methods=["plain"], folder=tmp_path, specs=methods(), n_jobs=0
+        )
     with pytest.raises(ValueError, match="one each is needed"):
         run_benchmark(vectors, n_bits=[], methods=["plain"], folder=tmp_path, specs=methods())
 
