@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "embcompress"
 LAYERS = [
     {"_optional", "_version", "codes", "container", "progress", "sampling"},
     {"vocabulary", "encoder"},
-    {"vectors", "index", "rescoring", "runtime"},
+    {"vectors", "index", "rescoring", "runtime", "training"},
     {"compressed", "formats", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "report", "scale", "stores"},
@@ -22,7 +22,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # package -> parts that may import it
 CONFINED = {
-    "torch": {"heads", "pruning", "quantizers", "augmentation"},
+    "torch": {"training", "heads", "pruning", "quantizers", "augmentation"},
     "numba": {"runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
     "faiss": {"index", "rescoring", "evaluation"},
