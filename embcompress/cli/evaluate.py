@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,23 @@ Fetch = Annotated[
 ]
 
 
+class MissingRule(StrEnum):
+    """What becomes of items with a word that is not there."""
+
+    skip = "skip"
+    mean = "mean"
+
+
+Missing = Annotated[
+    MissingRule,
+    typer.Option(
+        help="Items with a word that is not there: skip leaves them out, mean takes the mean "
+        "vector for the word."
+    ),
+]
+_RESTRICT_HELP = "Analogies use the first N words of the file, questions and answers alike; 0: all."
+
+
 class Interrupted(Exception):
     """Ctrl-C came where something was left to resume; the message says how."""
 
@@ -56,6 +74,10 @@ def evaluate(
     ] = None,
     tasks: Tasks = None,
     fetch: Fetch = False,
+    missing: Missing = MissingRule.skip,
+    restrict: Annotated[
+        int, typer.Option(min=0, help=_RESTRICT_HELP, metavar="N", show_default="all")
+    ] = 0,
     limit: Limit = None,
     json: JsonFlag = False,
 ) -> None:
@@ -66,7 +88,13 @@ def evaluate(
     from embcompress.evaluation.suite import evaluate as run_tasks
     from embcompress.evaluation.suite_tasks import load_sets
 
-    sets = load_sets(_names(tasks), fetch=fetch, methods=("add", "mul"))
+    sets = load_sets(
+        _names(tasks),
+        fetch=fetch,
+        missing=str(missing),
+        methods=("add", "mul"),
+        restrict=restrict or None,
+    )
     vectors = _open(file, limit)
     floats = None if against is None else _reference(against, vectors, limit)
     reference: list[Result] = []
@@ -113,6 +141,10 @@ def benchmark(
         ),
     ] = None,
     fetch: Fetch = False,
+    missing: Missing = MissingRule.skip,
+    restrict: Annotated[
+        int | None, typer.Option(min=0, help=_RESTRICT_HELP, metavar="N", show_default="30000")
+    ] = None,
     limit: Limit = None,
     format: FormatOption = None,
     member: Member = None,
@@ -123,7 +155,7 @@ def benchmark(
     Can be interrupted: finished cells stay in DIR, and the same command goes on from there.
     """
     from embcompress.evaluation.methods import METHODS, find_methods
-    from embcompress.evaluation.suite import run_benchmark
+    from embcompress.evaluation.suite import RESTRICT, run_benchmark
     from embcompress.evaluation.suite_jobs import usable_cores
     from embcompress.evaluation.suite_tasks import load_sets
     from embcompress.formats import load_vectors
@@ -131,7 +163,8 @@ def benchmark(
 
     names = [spec.name for spec in find_methods(_names(methods) or list(METHODS))]
     asked = _numbers(bits)
-    sets = load_sets(_names(tasks), fetch=fetch, restrict=_restrict())
+    first = RESTRICT if restrict is None else restrict or None
+    sets = load_sets(_names(tasks), fetch=fetch, missing=str(missing), restrict=first)
     _check_folder(output)
     _tell_absent(sets.absent)
     given = None if format is None else str(format)
@@ -178,12 +211,6 @@ def _numbers(text: str | None) -> list[int] | None:
     if not names:
         raise ValueError("--bits: no number is given, such as 300,150,75")
     return [int(name) for name in names]
-
-
-def _restrict() -> int:
-    from embcompress.evaluation.suite import RESTRICT
-
-    return RESTRICT
 
 
 def _default_bits(n_features: int) -> list[int]:
