@@ -1,6 +1,6 @@
 """What every method keeps at equal bytes: all tasks, three files, three widths, three seeds.
 
-Runs the benchmark of :func:`embcompress.evaluation.suite.run_benchmark` on the three embedding files
+Runs :func:`embcompress.evaluation.suite.run_benchmark` on the three embedding files
 of the data folder that were trained on one text, and writes the means of the tasks. It can be
 interrupted: finished cells lie in ``cache/quality`` and are not run again. The protocol is in
 ``docs/benchmarks.md``.

@@ -13,30 +13,20 @@ import argparse
 import csv
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import tables_quality as quality
+from _markdown import Row, markdown, number
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-Row = dict[str, str]
 
 _BLOCK = re.compile(
     r"(?P<open><!-- table:(?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<close><!-- /table:(?P=name) -->)",
     re.DOTALL,
 )
 _MARKER = re.compile(r"^<!-- /?table:", re.MULTILINE)
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is text, the others are numbers."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    cells = ([cell.replace("|", "\\|") for cell in line] for line in lines)
-    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
-
-
-def number(text: str, digits: int) -> str:
-    """A number with so many digits after the point; empty stays empty."""
-    return f"{float(text):,.{digits}f}" if text else ""
 
 
 def parse(rows: list[Row]) -> str:
@@ -172,7 +162,13 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "index-open": ("index", index_open),
     "open": ("open", open_),
     "parse": ("parse", parse),
+    "quality-analogy": ("quality", quality.analogy),
+    "quality-retrieval": ("quality", quality.retrieval),
+    "quality-short": ("quality", quality.short),
+    "quality-similarity": ("quality", quality.similarity),
+    "quality-text": ("quality", quality.text),
     "similarity": ("similarity", similarity),
+    "variants": ("variants", quality.variants),
 }
 
 

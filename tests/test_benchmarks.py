@@ -24,6 +24,7 @@ def load_script(name: str) -> ModuleType:
     return module
 
 
+sys.path.insert(0, str(BENCHMARKS))  # as when a script is run from there
 tables, run = load_script("tables"), load_script("run")
 
 
@@ -198,3 +199,39 @@ def test_run_lists_what_there_is(capsys):
     assert run.main(["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == sorted(run.benchmarks())
+
+
+def quality_row(method, n_bits, scoring, task, metric, value, **more):
+    return {
+        "file": "enwiki_glove100_40k", "method": method, "n_bits": n_bits, "scoring": scoring,
+        "task": task, "metric": metric, "dataset": "mean", "value": value, "retention": "",
+        "difference": "", **more,
+    }  # fmt: skip
+
+
+def test_quality_tables(tmp_path):
+    spearman, accuracy = ("similarity", "Spearman"), ("text classification", "accuracy")
+    rows = [
+        quality_row("iiq", 100, "hamming", *spearman, 0.5, retention=0.92),
+        quality_row("iiq", 50, "hamming", *spearman, 0.4, retention=0.73),
+        quality_row("float", 3200, "float", *spearman, 0.545),
+        quality_row("pq", 100, "asymmetric", *spearman, 0.54, retention=0.99),
+        quality_row("pq", 100, "asymmetric", "retrieval", "recall@10", 0.4, dataset="neighbours"),
+        quality_row("float", 3200, "float", *accuracy, 0.8, dataset="mr"),
+        quality_row("iiq", 100, "decoded", *accuracy, 0.79, dataset="mr", difference=-0.01),
+    ]
+    write_csv(tmp_path / "quality.csv", rows)
+
+    def lines(name):
+        made = tables.make_table(name, tmp_path).splitlines()
+        return [[cell.strip() for cell in line.strip("|").split("|")] for line in made]
+
+    header, _, float_, iiq, pq = lines("quality-similarity")
+    assert header[-2:] == ["GloVe-100, 100 b", "GloVe-100, 50 b"]
+    assert float_ == ["float", *[""] * 6, "0.545", "0.545"]
+    assert iiq == ["IIQ: hamming", *[""] * 6, "0.500", "**0.400**"]
+    assert pq[-2:] == ["**0.540**", ""]
+    assert lines("quality-short")[-1][-2:] == ["0.540 (99 %)", "0.400"]
+    assert lines("quality-text")[2:] == [
+        ["GloVe-100, float", "80.0"], ["GloVe-100, IIQ", "79.0 (-1.0)"],
+    ]  # fmt: skip
