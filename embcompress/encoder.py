@@ -195,14 +195,21 @@ class Encoder:
         n_single = self.n_directions - self.n_second
         if not self.n_second:
             return np.full(len(codes), np.sqrt(np.float32(n_single)))
-        squares = np.empty(len(codes), dtype=np.float32)
-        for start in range(0, len(codes), _CHUNK_ROWS):
-            part = slice(start, start + _CHUNK_ROWS)
-            bits = unpack_bits(codes[part], self.n_bits)
-            first, second = bits[:, : self.n_second], bits[:, self.n_directions :]
-            n_large = self.n_second - np.count_nonzero(first ^ second, axis=1)
-            squares[part] = self.n_second + 8 * n_large + 4 * n_single
-        return np.sqrt(squares)
+        # a number is large where its two bits are equal
+        n_large = self.n_second - self._count_unequal(codes)
+        return np.sqrt((self.n_second + 8 * n_large + 4 * n_single).astype(np.float32))
+
+    def _count_unequal(self, codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+        """Directions whose two bits differ, counted on whole bytes."""
+        width = code_bytes(self.n_second)
+        start, shift = divmod(self.n_directions, 8)
+        # the second bits, moved to where the first bits are
+        second = codes[:, start : start + width] << shift
+        rest = codes[:, start + 1 : start + 1 + width] >> (8 - shift)
+        second[:, : rest.shape[1]] |= rest
+        unequal = codes[:, :width] ^ second
+        unequal[:, -1] &= np.uint8(0xFF << (8 * width - self.n_second) & 0xFF)
+        return np.bitwise_count(unequal).sum(axis=1, dtype=np.int64)
 
     def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Vectors that codes stand for.

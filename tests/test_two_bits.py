@@ -264,3 +264,12 @@ def test_command_line(tmp_path, sample_path):
     refused = run_here(*given, "--quantizer", "itq")
     assert refused.returncode == 2
     assert "--bits-per-direction 2 is for iiq; itq makes signs" in refused.stderr
+
+
+@given(n_directions=st.integers(1, 40), share=st.floats(0, 1), seed=st.integers(0, 99))
+def test_lengths_of_any_shape(n_directions, share, seed):
+    n_bits = n_directions + round(share * n_directions)
+    encoder = encoder_of(n_bits, n_directions)
+    codes = encoder.cut(np.random.default_rng(seed).normal(size=(9, n_directions)))
+    lengths = np.linalg.norm(encoder.values(codes), axis=1)
+    np.testing.assert_allclose(encoder.value_lengths(codes), lengths, rtol=1e-6)
