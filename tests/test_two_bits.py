@@ -150,7 +150,7 @@ def test_any_number_of_bits(n_bits, sample):
 def test_two_bits_decode_better_than_signs_of_as_many_directions(sample):
     errors = {}
     for n_bits, per_direction in ((50, 1), (100, 2)):
-        quantizer = IIQ(n_bits, bits_per_direction=per_direction, random_state=0)
+        quantizer = IIQ(n_bits, bits_per_direction=per_direction, max_iter=10, random_state=0)
         decoded = quantizer.inverse_transform(quantizer.fit_transform(sample.vectors))
         errors[per_direction] = np.linalg.norm(sample.vectors - decoded)
     assert errors[2] < 0.97 * errors[1]
