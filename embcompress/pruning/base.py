@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
@@ -53,9 +53,13 @@ class Scheme(ABC):
         "fkw" or "spm".
     kinds : tuple of str
         Kinds of layers that it fits, of `KINDS`.
+    fixed_ratio : bool
+        Whether each kernel or vector keeps a number that the scheme names.
     """
 
-    kinds: tuple[str, ...] = KINDS
+    kinds: ClassVar[tuple[str, ...]] = KINDS
+    # the number kept of each kernel or vector is part of the scheme, not of its sparsity
+    fixed_ratio: ClassVar[bool] = False
 
     if TYPE_CHECKING:  # read-only for readers; fields or properties of the final classes
 
@@ -147,7 +151,9 @@ class Scheme(ABC):
         """Both at once: ``other`` is applied to what this one leaves."""
         if not isinstance(other, Scheme):
             return NotImplemented
-        from embcompress.pruning.both import Both  # it is built from schemes, so it comes later
+        from embcompress.pruning.overlapping import (
+            Both,
+        )  # it is built from schemes, so it comes later
 
         return Both(self, other)
 
@@ -329,9 +335,9 @@ def safe_sqrt(squares: torch.Tensor) -> torch.Tensor:
 
 def check_sparsity(sparsity: Any, name: str = "sparsity") -> None:
     """Raise unless it is a number in [0, 1)."""
-    if not isinstance(sparsity, Real) or isinstance(sparsity, bool):
+    if isinstance(sparsity, bool) or not isinstance(sparsity, Real):
         raise TypeError(f"{name} must be a number, not {type(sparsity).__name__}")
-    if not 0 <= sparsity < 1:
+    if not 0 <= float(sparsity) < 1:
         raise ValueError(
             f"{name}={sparsity} is not in [0, 1): it is the fraction of weights removed; "
             "for r times fewer weights give 1 - 1/r"
@@ -340,9 +346,9 @@ def check_sparsity(sparsity: Any, name: str = "sparsity") -> None:
 
 def check_count(count: Any, name: str, *, least: int = 1) -> None:
     """Raise unless it is an integer that is large enough."""
-    if not isinstance(count, Integral) or isinstance(count, bool):
+    if isinstance(count, bool) or not isinstance(count, Integral):
         raise TypeError(f"{name} must be an integer, not {type(count).__name__}")
-    if count < least:
+    if int(count) < least:
         raise ValueError(f"{name}={count} must be at least {least}")
 
 
@@ -352,6 +358,11 @@ def check_prox(tau: float | torch.Tensor, form: str) -> None:
         raise ValueError(f"form={form!r} is none of {', '.join(_SHRUNK)}")
     if not bool((torch.as_tensor(tau) >= 0).all()):
         raise ValueError("tau must not be negative")
+
+
+def as_matrix(weight: torch.Tensor) -> torch.Tensor:
+    """(O, I) as it is, (O, I, kh, kw) as (O, I * kh * kw)."""
+    return weight.reshape(weight.shape[0], -1)
 
 
 def checked_score(score: torch.Tensor) -> tuple[int, ...]:
