@@ -6,7 +6,17 @@ require("torch", extra="torch", feature="embcompress.pruning")
 
 from embcompress.pruning.base import KINDS, Scheme  # noqa: E402
 from embcompress.pruning.blocks import Block, BlockColumn, BlockRow  # noqa: E402
+from embcompress.pruning.data import LabelledBatches, RandomInputs  # noqa: E402
+from embcompress.pruning.finetune import finetune  # noqa: E402
 from embcompress.pruning.kernels import SPM, Connectivity, KernelPattern  # noqa: E402
+from embcompress.pruning.layers import WeightView, macs, prunable_weights  # noqa: E402
+from embcompress.pruning.masks import Masks  # noqa: E402
+from embcompress.pruning.objectives import (  # noqa: E402
+    Distillation,
+    LayerwiseReconstruction,
+    Stage,
+    TaskLoss,
+)
 from embcompress.pruning.overlapping import Both, RowColumn  # noqa: E402
 from embcompress.pruning.patterns import (  # noqa: E402
     FIXED_PATTERNS,
@@ -15,6 +25,8 @@ from embcompress.pruning.patterns import (  # noqa: E402
     extract_library,
     natural_patterns,
 )
+from embcompress.pruning.rates import auto_rates  # noqa: E402
+from embcompress.pruning.result import PruneResult  # noqa: E402
 from embcompress.pruning.schemes import (  # noqa: E402
     NM,
     Channel,
@@ -22,6 +34,14 @@ from embcompress.pruning.schemes import (  # noqa: E402
     Filter,
     Row,
     Unstructured,
+)
+from embcompress.pruning.solvers import (  # noqa: E402
+    ADMM,
+    GradualMagnitude,
+    OneShot,
+    PrimalProximal,
+    Reweighted,
+    Solver,
 )
 
 #: Schemes by the names that the command line uses.
@@ -41,12 +61,23 @@ SCHEMES: dict[str, type[Scheme]] = {
     "unstructured": Unstructured,
 }
 
+#: Solvers by the names that the command line uses.
+SOLVERS: dict[str, type[Solver]] = {
+    "admm": ADMM,
+    "gradual": GradualMagnitude,
+    "one-shot": OneShot,
+    "primal-proximal": PrimalProximal,
+    "reweighted": Reweighted,
+}
+
 __all__ = [
+    "ADMM",
     "FIXED_PATTERNS",
     "KINDS",
     "NATURAL_PATTERNS",
     "NM",
     "SCHEMES",
+    "SOLVERS",
     "SPM",
     "Block",
     "BlockColumn",
@@ -55,13 +86,31 @@ __all__ = [
     "Channel",
     "Column",
     "Connectivity",
+    "Distillation",
     "Filter",
+    "GradualMagnitude",
     "KernelPattern",
+    "LabelledBatches",
+    "LayerwiseReconstruction",
+    "Masks",
+    "OneShot",
+    "PrimalProximal",
+    "PruneResult",
+    "RandomInputs",
+    "Reweighted",
     "Row",
     "RowColumn",
     "Scheme",
+    "Solver",
+    "Stage",
+    "TaskLoss",
     "Unstructured",
+    "WeightView",
+    "auto_rates",
     "distill_patterns",
     "extract_library",
+    "finetune",
+    "macs",
     "natural_patterns",
+    "prunable_weights",
 ]

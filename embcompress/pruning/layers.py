@@ -223,7 +223,7 @@ def macs(model: nn.Module, inputs: Tensor) -> dict[str, float]:
     }
 
 
-def _matrices(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, str, tuple[str, ...]]]:
+def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor, str, tuple[str, ...]]]:
     """Yield (name, parameter, kind, gates) of one module, without its children."""
     if isinstance(module, nn.Linear):
         yield "weight", module.weight, "linear", ()
@@ -240,9 +240,7 @@ def _matrices(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, str, tuple
                 yield name, parameter, "linear", ()
 
 
-def _views(
-    name: str, parameter: nn.Parameter, kind: str, gates: tuple[str, ...]
-) -> list[WeightView]:
+def _views(name: str, parameter: Tensor, kind: str, gates: tuple[str, ...]) -> list[WeightView]:
     if not gates:
         return [WeightView(name, name, kind, 0, len(parameter), tuple(parameter.shape))]
     height = len(parameter) // len(gates)
