@@ -13,12 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from hypothesis.extra.numpy import arrays  # noqa: E402
 
-from embcompress import pruning
-from embcompress.pruning import (
+from embcompress import pruning  # noqa: E402
+from embcompress.pruning import (  # noqa: E402
     KINDS,
     NM,
     SCHEMES,
@@ -36,7 +36,7 @@ from embcompress.pruning import (
     RowColumn,
     Unstructured,
 )
-from embcompress.pruning.base import keep_top, kept_count
+from embcompress.pruning.base import keep_top, kept_count  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -317,8 +317,8 @@ def test_every_scheme_refuses_what_it_does_not_fit(name):
 def test_refusal_says_what_fits():
     with pytest.raises(
         ValueError,
-        match="Filter does not fit gru_recurrent layers: it fits linear, conv; "
-        "gru_recurrent layers can have .*BlockColumn, BlockRow, NM",
+        match=r"Filter does not fit gru_recurrent layers: it fits linear, conv; "
+        r"gru_recurrent layers can have .*BlockColumn, BlockRow, NM",
     ):
         Filter(0.5).check((4, 4), "gru_recurrent")
     with pytest.raises(ValueError, match=r"weights of conv layers are \(O, I, kh, kw\), not"):
