@@ -1,0 +1,103 @@
+"""From a trained head to a pruned network, by a recipe or by a scheme and a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["prune"]
+
+
+def prune(
+    head: Any,
+    how: Any,
+    X: Any = None,
+    y: Any = None,
+    *,
+    rate: float | None = None,
+    **options: Any,
+) -> tuple[nn.Module, Mapping[str, torch.Tensor]]:
+    """Prune the network of a head; the head is untouched.
+
+    Parameters
+    ----------
+    head : Head
+        Trained.
+    how : str or Scheme
+        Name of a recipe in `embcompress.pruning.recipes`, or a scheme.
+    X, y : array-like, optional
+        Training data, as the head takes them.
+    rate : float, optional
+        Original / kept weights.
+    **options
+        See :meth:`embcompress.heads.LinearHead.prune`.
+
+    Returns
+    -------
+    module : torch.nn.Module
+    masks : Masks
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, or the rate is not more than 1.
+    TypeError
+        If `how` is neither a name nor a scheme.
+    """
+    if rate is not None and not rate > 1:
+        raise ValueError(f"rate={rate} must be more than 1: it is original / kept weights")
+    if isinstance(how, str):
+        result = _by_recipe(head, how, X, y, rate, options)
+        return result.model, result.masks
+    if not hasattr(how, "with_sparsity"):
+        raise TypeError(
+            f"how={how!r} is neither the name of a recipe nor a scheme, such as "
+            "pruning.BlockRow(sparsity=0.9)"
+        )
+    return _by_scheme(head, how if rate is None else how.with_sparsity(1 - 1 / rate), X, y, options)
+
+
+def _by_recipe(
+    head: Any, name: str, X: Any, y: Any, rate: float | None, options: dict[str, Any]
+) -> Any:
+    from embcompress.pruning import recipes
+
+    if name not in recipes.__all__:
+        known = ", ".join(sorted(recipes.__all__))
+        raise ValueError(f"no recipe {name!r}; there are: {known}")
+    if rate is not None:
+        options = {"rate": rate, **options}
+    return getattr(recipes, name)(head, X, y, **options)
+
+
+def _by_scheme(
+    head: Any, scheme: Any, X: Any, y: Any, options: dict[str, Any]
+) -> tuple[nn.Module, Mapping[str, torch.Tensor]]:
+    from embcompress.pruning import ADMM, TaskLoss, finetune
+
+    options = dict(options)
+    solver = options.pop("solver", None)
+    solver = ADMM() if solver is None else solver
+    objective = options.pop("objective", None)
+    objective = TaskLoss() if objective is None else objective
+    data = options.pop("data", None)
+    epochs = options.pop("finetune_epochs", head.max_epochs)
+    labelled = None
+    if X is not None:
+        if y is None:
+            raise ValueError("X is given without y; give both, or data= for data without labels")
+        labelled = head.batches(X, y)
+    result = solver.solve(
+        head.module_, scheme, objective, labelled if data is None else data, **options
+    )
+    if labelled is None or epochs == 0:
+        return result.model, result.masks
+    # retraining is by the labels, whatever told the solver which weights to drop
+    model = finetune(
+        result.model, result.masks, TaskLoss(), labelled, epochs=epochs,
+        learning_rate=head.learning_rate,
+    )  # fmt: skip
+    return model, result.masks
