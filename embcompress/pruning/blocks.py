@@ -51,16 +51,16 @@ class Block(GroupScheme):
 
     def _sums(self, tensor: torch.Tensor) -> torch.Tensor:
         matrix = as_matrix(tensor)
-        sums = _sum_segments(matrix, _sizes(self, matrix.shape[1], width=self.shape[1]))
-        sums = _sum_segments(sums.T, _sizes(self, matrix.shape[0], width=self.shape[0]))
-        return sums.T.reshape(-1)
+        sums = _sum_segments(matrix, _sizes(self, matrix.shape[1], width=self.shape[1]), 1)
+        sums = _sum_segments(sums, _sizes(self, matrix.shape[0], width=self.shape[0]), 0)
+        return sums.reshape(-1)
 
     def expand(self, values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """One value per block (row by row of blocks), spread over the blocks."""
         rows = _sizes(self, shape[0], width=self.shape[0])
         columns = _sizes(self, _columns(shape), width=self.shape[1])
         blocks = values.reshape(len(rows), len(columns))
-        return _spread(_spread(blocks, columns).T, rows).T.reshape(shape)
+        return _spread(_spread(blocks, columns, 1), rows, 0).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class BlockRow(GroupScheme):
 
     def _sums(self, tensor: torch.Tensor) -> torch.Tensor:
         matrix = as_matrix(tensor)
-        return _sum_segments(matrix, self._across(matrix.shape[1])).reshape(-1)
+        return _sum_segments(matrix, self._across(matrix.shape[1]), 1).reshape(-1)
 
     def _keep(self, norms: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         if not self.balanced:
@@ -114,7 +114,8 @@ class BlockRow(GroupScheme):
 
     def expand(self, values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """One value per (row, block), spread over the columns of the block."""
-        return _spread(values.reshape(shape[0], -1), self._across(_columns(shape))).reshape(shape)
+        blocks = values.reshape(shape[0], -1)
+        return _spread(blocks, self._across(_columns(shape)), 1).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class BlockColumn(GroupScheme):
 
     def _sums(self, tensor: torch.Tensor) -> torch.Tensor:
         matrix = as_matrix(tensor)
-        return _sum_segments(matrix.T, self._down(matrix.shape[0])).T.reshape(-1)
+        return _sum_segments(matrix, self._down(matrix.shape[0]), 0).reshape(-1)
 
     def _keep(self, norms: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         if not self.balanced:
@@ -167,7 +168,7 @@ class BlockColumn(GroupScheme):
     def expand(self, values: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         """One value per (block, column), spread over the rows of the block."""
         blocks = values.reshape(-1, _columns(shape))
-        return _spread(blocks.T, self._down(shape[0])).T.reshape(shape)
+        return _spread(blocks, self._down(shape[0]), 0).reshape(shape)
 
 
 def _check_blocks(scheme: BlockRow | BlockColumn) -> None:
@@ -198,19 +199,20 @@ def _sizes(
     return [width] * (n_blocks - 1) + [length - width * (n_blocks - 1)]
 
 
-def _sum_segments(matrix: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-    """Sums along the last axis over each block, shape (..., n_blocks)."""
-    head, tail = matrix[..., : -sizes[-1]], matrix[..., -sizes[-1] :]
-    sums = [tail.sum(-1, keepdim=True)]
+def _sum_segments(matrix: torch.Tensor, sizes: list[int], axis: int) -> torch.Tensor:
+    """Sums along an axis over each block of it."""
+    last = sizes[-1]
+    head, tail = matrix.split([matrix.shape[axis] - last, last], dim=axis)
+    sums = [tail.sum(axis, keepdim=True)]
     if len(sizes) > 1:
-        sums.insert(0, head.unflatten(-1, (-1, sizes[0])).sum(-1))
-    return torch.cat(sums, -1)
+        sums.insert(0, head.unflatten(axis, (-1, sizes[0])).sum(axis + 1))
+    return torch.cat(sums, axis)
 
 
-def _spread(values: torch.Tensor, sizes: list[int]) -> torch.Tensor:
-    """Repeat each value of the last axis over its block."""
+def _spread(values: torch.Tensor, sizes: list[int], axis: int) -> torch.Tensor:
+    """Repeat each value along an axis over its block."""
     repeats = torch.tensor(sizes, device=values.device)
-    return values.repeat_interleave(repeats, dim=-1, output_size=sum(sizes))
+    return values.repeat_interleave(repeats, dim=axis, output_size=sum(sizes))
 
 
 def _keep_segments(norms: torch.Tensor, sizes: list[int], sparsity: float) -> torch.Tensor:

@@ -81,8 +81,8 @@ def pattern_bits(library: Sequence[int], length: int = 9) -> torch.Tensor:
     Examples
     --------
     >>> from embcompress.pruning.patterns import pattern_bits
-    >>> pattern_bits([0b011, 0b100], length=3).int().tolist()
-    [[1, 1, 0], [0, 0, 1]]
+    >>> pattern_bits([0b011, 0b110], length=3).int().tolist()
+    [[1, 1, 0], [0, 1, 1]]
     """
     check_library(library, length)
     codes = torch.tensor(list(library), dtype=torch.int64)

@@ -36,6 +36,11 @@ class Unstructured(GroupScheme):
     def __post_init__(self) -> None:
         check_sparsity(self.sparsity)
 
+    def mask(self, score: torch.Tensor) -> torch.Tensor:
+        """The largest scores, bool of the same shape."""
+        shape = checked_score(score)
+        return self._keep(score.reshape(-1), shape).reshape(shape)
+
     def _sums(self, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.reshape(-1)
 
