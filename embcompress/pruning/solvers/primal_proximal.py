@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from embcompress.pruning.base import Form, Scheme
+from embcompress.pruning.base import Form
 from embcompress.pruning.layers import WeightView
 from embcompress.pruning.optimize import check_options
 from embcompress.pruning.rates import sparsity_of_rate
@@ -22,9 +22,9 @@ __all__ = ["PrimalProximal"]
 
 _FORMS = ("soft", "hard", "mcp")
 
-# While training, the penalty need not meet the target more closely than this.
-_TOLERANCE = 0.02
-_ROUNDS = 40
+# halvings of the interval of a threshold
+_ROUNDS = 30
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,10 @@ class PrimalProximal(Solver):
     - proximal: ``V = prox_{tau}(W)`` with ``tau_g = lambda s_g / rho``,
 
     where s_g is the number of weights of group g for the hard form, and its square root for the
-    others: so a group goes by the root mean square of its weights, in all layers alike. Rows
-    and columns of `RowColumn` are both groups. The hard form does not shrink what it keeps,
-    which avoids the pitfall of penalizing all weights equally.
+    others: so a group goes by the root mean square of its weights, in all layers alike. With
+    `normalize` the unit is that of all weights of the layer at the start. Rows and columns of
+    `RowColumn` are both groups. The hard form does not shrink what it keeps, which avoids the
+    pitfall of penalizing all weights equally.
 
     Parameters
     ----------
@@ -55,7 +56,9 @@ class PrimalProximal(Solver):
     row_penalty, column_penalty : float, default 1
         Factors of the penalty on rows and on columns, for schemes that have both.
     form : {"hard", "soft", "mcp"}, default "hard"
-    rho : float, default 1e-2
+    normalize : bool, default True
+        Measure the weights of each layer in units of their root mean square in the given model.
+    rho : float, default 0.1
     epochs : int, default 20
     update_every : int, default 1
         Epochs between proximal steps.
@@ -82,7 +85,8 @@ class PrimalProximal(Solver):
     row_penalty: float = 1.0
     column_penalty: float = 1.0
     form: Form = "hard"
-    rho: float = 1e-2
+    normalize: bool = True
+    rho: float = 0.1
     epochs: int = 20
     update_every: int = 1
     min_density: float = 0.01
@@ -90,7 +94,13 @@ class PrimalProximal(Solver):
     optimizer: str = "adam"
     weight_decay: float = 0.0
     momentum: float = 0.9
-    needs_scheme: ClassVar[tuple[str, ...]] = ("mask", "prox", "group_sizes")
+    needs_scheme: ClassVar[tuple[str, ...]] = (
+        "mask",
+        "prox",
+        "group_norms",
+        "group_sizes",
+        "expand",
+    )
 
     def __post_init__(self) -> None:
         check_options(
@@ -126,13 +136,17 @@ class PrimalProximal(Solver):
 
 
 class _Proximal(Hooks):
-    """V of every weight, and the penalty that leads to a wanted density."""
+    """V of every weight, and the threshold that leads to a wanted density.
+
+    A group goes if the root mean square of its weights is not above the threshold, which is
+    ``sqrt(2 lambda / rho)`` for the hard form and ``lambda / rho`` for the others.
+    """
 
     def __init__(self, solver: PrimalProximal, problem: Problem) -> None:
         self.solver = solver
         self.problem = problem
+        self.layers = [_Layer(solver, v, s, v.of(problem.model)) for v, s in problem.plan.items()]
         self.total = sum(view.numel for view in problem.views)
-        self.scales = [_scales(solver, v, s) for v, s in problem.plan.items()]
         self.densities: list[float] = []
         self.penalties: list[float] = []
         if solver.target_rate is not None:
@@ -140,7 +154,6 @@ class _Proximal(Hooks):
         else:
             kept = sum((1 - s.sparsity) * v.numel for v, s in problem.plan.items())
             self.target = kept / self.total
-        self._lambda = solver.penalty or 0.0
         self._update(0.0)
 
     def distance(self) -> Tensor:
@@ -154,110 +167,134 @@ class _Proximal(Hooks):
             self._update(min(1.0, 2 * (epoch + 1) / self.solver.epochs))
         kept = sum(int((v != 0).sum()) for v in self.v)
         self.densities.append(kept / self.total)
-        self.penalties.append(self._lambda)
+        self.penalties.append(_penalty(self.solver, self._threshold))
 
+    @torch.no_grad()
     def masks(self) -> dict[WeightView, Tensor]:
         """What one penalty leaves of every weight; no layer is lost as a whole."""
         weights = self._weights()
+        threshold = self._threshold
         if self.solver.target_rate is not None:
-            self._lambda = self._search(weights, self.target, tolerance=0.0)
-        kept = {}
-        with torch.no_grad():
-            shrunk = self._prox(weights, self._lambda)
-            for (view, scheme), weight, v in zip(
-                self.problem.plan.items(), weights, shrunk, strict=True
-            ):
-                mask = v != 0
-                if int(mask.sum()) < self.solver.min_density * view.numel:
-                    mask = _least(scheme, weight, self.solver.min_density)
-                kept[view] = mask
-        return kept
+            threshold = self._search(weights, self.target)
+        return {
+            layer.view: layer.support(weight, threshold)
+            for layer, weight in zip(self.layers, weights, strict=True)
+        }
 
+    @torch.no_grad()
     def _update(self, progress: float) -> None:
         """Proximal step; the density falls with the progress, from 1 to the target."""
         weights = self._weights()
         if self.solver.penalty is None:
-            self._lambda = self._search(weights, self.target**progress, tolerance=_TOLERANCE)
-        with torch.no_grad():
-            self.v = self._prox(weights, self._lambda)
+            self._threshold = self._search(weights, self.target**progress)
+        else:
+            self._threshold = _threshold(self.solver, self.solver.penalty)
+        self.v = [
+            layer.prox(weight, self._threshold)
+            for layer, weight in zip(self.layers, weights, strict=True)
+        ]
 
     def _weights(self) -> list[Tensor]:
         return [view.of(self.problem.model).detach() for view in self.problem.views]
 
-    def _prox(self, weights: list[Tensor], penalty: float) -> list[Tensor]:
-        schemes: list[Any] = list(self.problem.plan.values())
-        return [
-            scheme.prox(weight, penalty / self.solver.rho * scale, self.solver.form)
-            for scheme, weight, scale in zip(schemes, weights, self.scales, strict=True)
-        ]
-
-    def _search(self, weights: list[Tensor], density: float, *, tolerance: float) -> float:
-        """The largest penalty that keeps at least a density (within a tolerance)."""
+    def _search(self, weights: list[Tensor], density: float) -> float:
+        """The largest threshold that keeps at least a density."""
         if density >= 1:
             return 0.0
 
-        def left(penalty: float) -> float:
-            with torch.no_grad():
-                return sum(int((v != 0).sum()) for v in self._prox(weights, penalty)) / self.total
+        def left(threshold: float) -> float:
+            kept = (
+                int(layer.support(weight, threshold).sum())
+                for layer, weight in zip(self.layers, weights, strict=True)
+            )
+            return sum(kept) / self.total
 
-        return bisect(left, density, start=self._lambda or 1e-4, tolerance=tolerance)
+        high = max(
+            layer.largest(weight) for layer, weight in zip(self.layers, weights, strict=True)
+        )
+        return bisect(left, density, high)
 
 
-def bisect(
-    left: Callable[[float], float], density: float, *, start: float, tolerance: float
-) -> float:
+def bisect(left: Callable[[float], float], density: float, high: float) -> float:
     """Find the largest argument at which a falling function is not below a density.
 
     Parameters
     ----------
     left : callable
-        Falls from a density of 1 at 0 to 0.
     density : float
-        In (0, 1).
-    start : float
-        Where to begin; the last answer saves rounds.
-    tolerance : float
-        Stop at a value so close to the density, relative to it.
+    high : float
+        Where the function has fallen to its end; the search is from 0 to there.
 
     Returns
     -------
     float
     """
-    low, high, tried = 0.0, math.inf, start
+    low = 0.0
     for _ in range(_ROUNDS):
-        value = left(tried)
-        if value >= density:
-            low = tried
-            if value - density <= tolerance * density:
-                break
+        middle = (low + high) / 2
+        if left(middle) >= density:
+            low = middle
         else:
-            high = tried
-        if math.isinf(high):
-            tried = 8 * low
-        elif low == 0:
-            tried = high / 8
-        else:
-            tried = math.sqrt(low * high)
-            if high / low < 1 + 1e-6:
-                break
+            high = middle
     return low
 
 
-def _scales(solver: PrimalProximal, view: WeightView, scheme: Any) -> Tensor:
-    """Factor of lambda / rho for every group of a weight."""
-    sizes = scheme.group_sizes(view.shape)
-    scales = sizes if solver.form == "hard" else sizes.sqrt()
-    leaves: tuple[Any, ...] = getattr(scheme, "leaves", ())
-    if len(leaves) == 2:  # rows come before columns
-        rows = leaves[0].group_sizes(view.shape).numel()
-        scales = torch.cat(
-            [scales[:rows] * solver.row_penalty, scales[rows:] * solver.column_penalty]
-        )
-    return scales
+class _Layer:
+    """Groups of one weight, with the unit that their thresholds have."""
+
+    def __init__(
+        self, solver: PrimalProximal, view: WeightView, scheme: Any, weight: Tensor
+    ) -> None:
+        self.view = view
+        self.scheme = scheme
+        self.form = solver.form
+        sizes = scheme.group_sizes(view.shape)
+        leaves: tuple[Any, ...] = getattr(scheme, "leaves", ())
+        self.shares = max(1, len(leaves))
+        factors = torch.ones_like(sizes)
+        if len(leaves) == 2:  # rows come before columns
+            rows = leaves[0].group_sizes(view.shape).numel()
+            factors[:rows], factors[rows:] = solver.row_penalty, solver.column_penalty
+        if solver.form == "hard":  # the penalty is the square of the threshold
+            factors = factors.sqrt()
+        unit = float(weight.detach().square().mean().sqrt()) if solver.normalize else 1.0
+        # norm of a group at a threshold of 1
+        self.bounds = (sizes.sqrt() * factors * (unit or 1.0)).to(weight.device)
+        self.least = solver.min_density * view.numel
+        self.lightest = scheme
+        if hasattr(scheme, "with_sparsity"):
+            self.lightest = scheme.with_sparsity(1 - solver.min_density)
+
+    def largest(self, weight: Tensor) -> float:
+        """Threshold at which no group is left."""
+        return float((self.scheme.group_norms(weight) / self.bounds.clamp_min(_TINY)).max())
+
+    def support(self, weight: Tensor, threshold: float) -> Tensor:
+        """What exceeds a threshold, or the least that stays if that is more."""
+        above = self.scheme.group_norms(weight) > threshold * self.bounds
+        mask: Tensor = self.scheme.expand(above, self.view.shape)
+        if int(mask.sum()) < self.least:
+            mask = self.lightest.mask(weight.abs())
+        return mask
+
+    def prox(self, weight: Tensor, threshold: float) -> Tensor:
+        """V of the weight.
+
+        The hard form of disjoint groups is exactly the proximal map. Where rows and columns
+        overlap, all are judged by the whole weight: taken by turns, each removal would take more
+        with it, until nothing is left. For the other forms the overlapping penalties share the
+        threshold.
+        """
+        if self.form == "hard":
+            return weight * self.support(weight, threshold)
+        shrunk: Tensor = self.scheme.prox(weight, threshold / self.shares * self.bounds, self.form)
+        return shrunk
 
 
-def _least(scheme: Scheme, weight: Tensor, density: float) -> Tensor:
-    """Mask of the least that a layer keeps."""
-    if hasattr(scheme, "with_sparsity"):
-        scheme = scheme.with_sparsity(1 - density)
-    return scheme.mask(weight.abs())
+def _threshold(solver: PrimalProximal, penalty: float) -> float:
+    ratio = penalty / solver.rho
+    return math.sqrt(2 * ratio) if solver.form == "hard" else ratio
+
+
+def _penalty(solver: PrimalProximal, threshold: float) -> float:
+    return solver.rho * (threshold**2 / 2 if solver.form == "hard" else threshold)

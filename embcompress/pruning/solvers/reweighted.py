@@ -38,9 +38,9 @@ class Reweighted(Solver):
     Parameters
     ----------
     form : {"A", "B", "C"}, default "A"
-    penalty : float, default 1.0
-        The whole penalty term at the start, in units of the loss: lambda is this number divided
-        by ``sum_g P_g n_g^a`` of the given model. Useful values are 0.1 to 10.
+    penalty : float, default 3.0
+        The whole penalty term right after P was computed, in units of the loss: lambda is this
+        number divided by ``sum_g P_g n_g^a``. Useful values are 0.1 to 10.
     relative : bool, default True
         If False, `penalty` is lambda itself.
     epochs : int, default 20
@@ -67,7 +67,7 @@ class Reweighted(Solver):
     """
 
     form: Literal["A", "B", "C"] = "A"
-    penalty: float = 1.0
+    penalty: float = 3.0
     relative: bool = True
     epochs: int = 20
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
@@ -124,14 +124,7 @@ class _Term(Hooks):
         # the number of epochs after which P is recomputed
         self.milestones = {max(1, round(share * solver.epochs)) for share in solver.milestones}
         self.values: list[float] = []
-        self.factor = 1.0
         self._reweight()
-        if solver.relative:
-            with torch.no_grad():
-                whole = float(self.value())
-            self.factor = solver.penalty / whole if whole else 0.0
-        else:
-            self.factor = solver.penalty
 
     def value(self) -> Tensor:
         """``lambda sum_g P_g n_g^a``, of the live weights."""
@@ -154,6 +147,9 @@ class _Term(Hooks):
     def _reweight(self) -> None:
         with torch.no_grad():
             self.weights = [1 / (n.pow(self.exponent) + self.epsilon) for n in self._norms()]
+            self.factor = 1.0
+            whole = float(self.value()) if self.solver.relative else 1.0
+            self.factor = self.solver.penalty / whole if whole else 0.0
 
     def _norms(self) -> list[Tensor]:
         norms: list[Tensor] = []
