@@ -104,7 +104,7 @@ def test_solve_and_finetune(kind, scheme_name, solver_name):
     layers = fitting_layers(model, kind, scheme)
     arguments = (model, scheme, TaskLoss(), data)
     if not layers:
-        with pytest.raises(ValueError, match="does not fit|needs|not"):
+        with pytest.raises(ValueError, match=r"does not fit|needs|not"):
             solver.solve(*arguments)
         return
     if missing(solver, scheme):

@@ -177,7 +177,7 @@ class _Proximal(Hooks):
         if self.solver.target_rate is not None:
             threshold = self._search(weights, self.target)
         return {
-            layer.view: layer.support(weight, threshold)
+            layer.view: layer.support(weight, layer.levels(weight), threshold)
             for layer, weight in zip(self.layers, weights, strict=True)
         }
 
@@ -202,16 +202,16 @@ class _Proximal(Hooks):
         if density >= 1:
             return 0.0
 
+        levels = [layer.levels(weight) for layer, weight in zip(self.layers, weights, strict=True)]
+
         def left(threshold: float) -> float:
             kept = (
-                int(layer.support(weight, threshold).sum())
-                for layer, weight in zip(self.layers, weights, strict=True)
+                int(layer.support(weight, level, threshold).sum())
+                for layer, weight, level in zip(self.layers, weights, levels, strict=True)
             )
             return sum(kept) / self.total
 
-        high = max(
-            layer.largest(weight) for layer, weight in zip(self.layers, weights, strict=True)
-        )
+        high = max(float(level.max()) for level in levels)
         return bisect(left, density, high)
 
 
@@ -265,14 +265,14 @@ class _Layer:
         if hasattr(scheme, "with_sparsity"):
             self.lightest = scheme.with_sparsity(1 - solver.min_density)
 
-    def largest(self, weight: Tensor) -> float:
-        """Threshold at which no group is left."""
-        return float((self.scheme.group_norms(weight) / self.bounds.clamp_min(_TINY)).max())
+    def levels(self, weight: Tensor) -> Tensor:
+        """Threshold of each group above which it goes."""
+        levels: Tensor = self.scheme.group_norms(weight) / self.bounds.clamp_min(_TINY)
+        return levels
 
-    def support(self, weight: Tensor, threshold: float) -> Tensor:
+    def support(self, weight: Tensor, levels: Tensor, threshold: float) -> Tensor:
         """What exceeds a threshold, or the least that stays if that is more."""
-        above = self.scheme.group_norms(weight) > threshold * self.bounds
-        mask: Tensor = self.scheme.expand(above, self.view.shape)
+        mask: Tensor = self.scheme.expand(levels > threshold, self.view.shape)
         if int(mask.sum()) < self.least:
             mask = self.lightest.mask(weight.abs())
         return mask
@@ -286,7 +286,7 @@ class _Layer:
         threshold.
         """
         if self.form == "hard":
-            return weight * self.support(weight, threshold)
+            return weight * self.support(weight, self.levels(weight), threshold)
         shrunk: Tensor = self.scheme.prox(weight, threshold / self.shares * self.bounds, self.form)
         return shrunk
 
