@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -39,8 +40,9 @@ class Reweighted(Solver):
     ----------
     form : {"A", "B", "C"}, default "A"
     penalty : float, default 3.0
-        The whole penalty term right after P was computed, in units of the loss: lambda is this
-        number divided by ``sum_g P_g n_g^a``. Useful values are 0.1 to 10.
+        The whole penalty term at the start, in units of the loss: lambda is this number divided
+        by ``sum_g P_g n_g^a`` of the given model. It falls where a milestone would raise the term
+        above (form B), and never rises. Useful values are 0.1 to 10.
     relative : bool, default True
         If False, `penalty` is lambda itself.
     epochs : int, default 20
@@ -124,6 +126,7 @@ class _Term(Hooks):
         # the number of epochs after which P is recomputed
         self.milestones = {max(1, round(share * solver.epochs)) for share in solver.milestones}
         self.values: list[float] = []
+        self.factor = math.inf
         self._reweight()
 
     def value(self) -> Tensor:
@@ -147,9 +150,10 @@ class _Term(Hooks):
     def _reweight(self) -> None:
         with torch.no_grad():
             self.weights = [1 / (n.pow(self.exponent) + self.epsilon) for n in self._norms()]
-            self.factor = 1.0
+            factor, self.factor = self.factor, 1.0
             whole = float(self.value()) if self.solver.relative else 1.0
-            self.factor = self.solver.penalty / whole if whole else 0.0
+            # never raised again: what is gone would push what is left
+            self.factor = min(factor, self.solver.penalty / whole) if whole else 0.0
 
     def _norms(self) -> list[Tensor]:
         norms: list[Tensor] = []
