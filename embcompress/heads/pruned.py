@@ -26,8 +26,9 @@ def prune(
     ----------
     head : Head
         Trained.
-    how : str or Scheme
-        Name of a recipe in `embcompress.pruning.recipes`, or a scheme.
+    how : str, Scheme or Masks
+        Name of a recipe in `embcompress.pruning.recipes`, a scheme, or masks that somebody else
+        has found, under which the head is retrained.
     X, y : array-like, optional
         Training data, as the head takes them.
     rate : float, optional
@@ -43,19 +44,22 @@ def prune(
     Raises
     ------
     ValueError
-        If there is no such recipe, or the rate is not more than 1.
+        If there is no such recipe, the rate is not more than 1, or the masks are for another
+        network.
     TypeError
-        If `how` is neither a name nor a scheme.
+        If `how` is none of these.
     """
     if rate is not None and not rate > 1:
         raise ValueError(f"rate={rate} must be more than 1: it is original / kept weights")
     if isinstance(how, str):
         result = _by_recipe(head, how, X, y, rate, options)
         return result.model, result.masks
+    if isinstance(how, Mapping):
+        return _by_masks(head, how, X, y, rate, options)
     if not hasattr(how, "with_sparsity"):
         raise TypeError(
             f"how={how!r} is neither the name of a recipe nor a scheme, such as "
-            "pruning.BlockRow(sparsity=0.9)"
+            "pruning.BlockRow(sparsity=0.9), nor masks"
         )
     return _by_scheme(head, how if rate is None else how.with_sparsity(1 - 1 / rate), X, y, options)
 
@@ -65,12 +69,37 @@ def _by_recipe(
 ) -> Any:
     from embcompress.pruning import recipes
 
-    if name not in recipes.__all__:
-        known = ", ".join(sorted(recipes.__all__))
+    recipe = recipes.RECIPES.get(name.replace("_", "-"))
+    if recipe is None:
+        known = ", ".join(sorted(recipes.RECIPES))
         raise ValueError(f"no recipe {name!r}; there are: {known}")
     if rate is not None:
         options = {"rate": rate, **options}
-    return getattr(recipes, name)(head, X, y, **options)
+    return recipe(head, X, y, **options)
+
+
+def _by_masks(
+    head: Any,
+    masks: Mapping[str, torch.Tensor],
+    X: Any,
+    y: Any,
+    rate: float | None,
+    options: dict[str, Any],
+) -> tuple[nn.Module, Mapping[str, torch.Tensor]]:
+    from embcompress.pruning import Masks, TaskLoss, finetune
+
+    options = dict(options)
+    epochs = options.pop("finetune_epochs", head.max_epochs)
+    if rate is not None or options:
+        raise TypeError("masks say themselves what goes; only finetune_epochs= goes with them")
+    if X is None or y is None:
+        raise ValueError("retraining under masks needs X and y")
+    masks = masks if isinstance(masks, Masks) else Masks(masks)
+    model = finetune(
+        head.module_, masks, TaskLoss(), head.batches(X, y), epochs=epochs,
+        learning_rate=head.learning_rate, schedule="cosine",
+    )  # fmt: skip
+    return model, masks
 
 
 def _by_scheme(

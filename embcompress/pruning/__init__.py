@@ -4,6 +4,7 @@ from embcompress._optional import require
 
 require("torch", extra="torch", feature="embcompress.pruning")
 
+from embcompress.pruning import recipes  # noqa: E402
 from embcompress.pruning.base import KINDS, Scheme  # noqa: E402
 from embcompress.pruning.blocks import Block, BlockColumn, BlockRow  # noqa: E402
 from embcompress.pruning.data import LabelledBatches, RandomInputs  # noqa: E402
@@ -24,6 +25,12 @@ from embcompress.pruning.patterns import (  # noqa: E402
     distill_patterns,
     extract_library,
     natural_patterns,
+)
+from embcompress.pruning.powers import PowerOfTwoResult, power_of_two  # noqa: E402
+from embcompress.pruning.quantize import (  # noqa: E402
+    CodedWeight,
+    QuantizedWeights,
+    quantize_int8,
 )
 from embcompress.pruning.rates import auto_rates  # noqa: E402
 from embcompress.pruning.result import PruneResult  # noqa: E402
@@ -84,6 +91,7 @@ __all__ = [
     "BlockRow",
     "Both",
     "Channel",
+    "CodedWeight",
     "Column",
     "Connectivity",
     "Distillation",
@@ -94,8 +102,10 @@ __all__ = [
     "LayerwiseReconstruction",
     "Masks",
     "OneShot",
+    "PowerOfTwoResult",
     "PrimalProximal",
     "PruneResult",
+    "QuantizedWeights",
     "RandomInputs",
     "Reweighted",
     "Row",
@@ -112,5 +122,8 @@ __all__ = [
     "finetune",
     "macs",
     "natural_patterns",
+    "power_of_two",
     "prunable_weights",
+    "quantize_int8",
+    "recipes",
 ]
