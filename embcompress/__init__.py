@@ -24,6 +24,9 @@ _LAZY = {
     "save_vectors": "embcompress.formats",
 }
 
+# modules that are loaded on first use
+_MODULES = {"heads"}
+
 __all__ = [
     "IIQ",
     "ITQ",
@@ -36,12 +39,15 @@ __all__ = [
     "PCASign",
     "Sign",
     "__version__",
+    "heads",
     "load_vectors",
     "save_vectors",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"embcompress.{name}")
     if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import subprocess
 import sys
@@ -9,6 +10,10 @@ import pytest
 import embcompress
 
 HEAVY = ["torch", "gensim", "numba", "faiss", "sklearn", "matplotlib", "dask", "pandas", "scipy"]
+
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+NEEDS_TORCH = {"heads"}
 
 
 def modules_after(code: str) -> set[str]:
@@ -22,9 +27,11 @@ def modules_after(code: str) -> set[str]:
 
 def test_all_is_sorted_and_every_name_is_there():
     # ruff's order: constants and classes by name, then functions
-    assert set(embcompress._LAZY) | {"__version__"} == set(embcompress.__all__)
+    named = {*embcompress._LAZY, *embcompress._MODULES, "__version__"}
+    assert named == set(embcompress.__all__)
     for name in embcompress.__all__:
-        assert getattr(embcompress, name) is not None
+        if name not in NEEDS_TORCH or HAS_TORCH:
+            assert getattr(embcompress, name) is not None
     assert set(embcompress.__all__) <= set(dir(embcompress))
 
 
@@ -35,12 +42,21 @@ def test_unknown_name():
 
 @pytest.mark.parametrize("name", [n for n in embcompress.__all__ if not n.startswith("_")], ids=str)
 def test_public_things_are_documented(name):
+    if name in NEEDS_TORCH and not HAS_TORCH:
+        pytest.skip("torch is not installed")
     thing = getattr(embcompress, name)
     assert inspect.getdoc(thing)
     if inspect.isclass(thing):
         for attribute, value in vars(thing).items():
             if not attribute.startswith("_") and callable(value):
                 assert inspect.getdoc(getattr(thing, attribute)), f"{name}.{attribute}"
+
+
+@pytest.mark.skipif(HAS_TORCH, reason="torch is installed")
+@pytest.mark.parametrize("name", sorted(NEEDS_TORCH))
+def test_without_torch_the_message_says_how_to_get_it(name):
+    with pytest.raises(ImportError, match=r'needs torch.*pip install "embcompress\[torch\]"'):
+        getattr(embcompress, name)
 
 
 def test_import_loads_nothing_heavy():

@@ -14,22 +14,15 @@ import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import nn
 
-from embcompress.heads.fitting import (
-    EarlyStopping,
-    HeadBatches,
-    KeepZeros,
-    cross_entropy,
-    logits,
-    make_optimizer,
-)
+from embcompress.heads.fitting import HeadBatches, batch_rows, logits, run
 from embcompress.heads.inputs import InputKind, Moments
 from embcompress.heads.parameters import CONSTRAINTS
+from embcompress.heads.streams import Stream
 from embcompress.heads.targets import check_labels, encode, hold_out, row_weights
-from embcompress.progress import ProgressBar
-from embcompress.training import Batch, Hooks, copy_model, deterministic, threads, train
+from embcompress.training import copy_model, deterministic, threads
 
 __all__ = ["Head"]
 
@@ -59,14 +52,14 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
     loss_curve_ : list of float
         Mean loss of each of them.
     validation_scores_ : list of float or None
-        Accuracy on the validation part after each epoch of the last fit; None without early
-        stopping.
+        Accuracy on the validation part after each epoch of the last fit, rows weighted as in
+        training; None without early stopping.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
     # set by the constructors of the final classes
     max_epochs: int
-    batch_size: int
+    batch_size: int | str
     learning_rate: float
     weight_decay: float
     optimizer: str
@@ -120,8 +113,7 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
             If the loss became infinite or NaN; the head holds its last good state.
         """
         kind, pruned = self._kind(), getattr(self, "masks_", None) is not None
-        labels = check_labels(self, y)
-        X = kind.check(self, X, reset=not pruned)
+        X, labels = self._labelled(X, y, reset=not pruned)
         if not pruned:
             self._start(np.unique(labels), kind.shape(X))
             self._learn_scale(kind, [X])
@@ -132,7 +124,7 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         with self._running():
             batches = self._batches(X, labels, sample_weight)
             validation = None if held is None else batches.only(held, None)
-            self._run(batches.only(rows, self._random), self.max_epochs, validation)
+            run(self, batches.only(rows, self._random), self.max_epochs, validation)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -170,8 +162,7 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
             raise ValueError(
                 "class_weight='balanced' needs all labels at once; for partial_fit give a dict"
             )
-        labels = check_labels(self, y)
-        X = kind.check(self, X, reset=first)
+        X, labels = self._labelled(X, y, reset=first)
         if first:
             if classes is None:
                 raise ValueError("classes must be given in the first call of partial_fit")
@@ -181,7 +172,55 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
             raise ValueError(f"classes={classes} are not those of the first call, {self.classes_}")
         with self._running():
             batches = self._batches(X, labels, sample_weight)
-            self._run(batches.only(np.arange(len(X)), self._random), 1, None)
+            run(self, batches.only(np.arange(len(X)), self._random), 1, None)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_batches(
+        self,
+        batches: Iterable[Any],
+        *,
+        classes: npt.ArrayLike,
+        n_features: int | None = None,
+        validation: tuple[Any, npt.ArrayLike] | None = None,
+    ) -> Head:
+        """Train anew on batches that are made on the way; no more than one is held.
+
+        Parameters
+        ----------
+        batches : iterable of (X, y) or (X, y, sample_weight)
+            Gone through once per epoch, and once before for standardization or balanced classes:
+            a list, or an object whose ``__iter__`` starts anew. Each batch is one step.
+        classes : array-like of shape (n_classes,)
+        n_features : int, optional
+            What `n_features_in_` must become. Default: that of the first batch.
+        validation : (X, y), optional
+            Needed for early stopping.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            If `batches` is a generator.
+        ValueError
+            As :meth:`fit`; if `batches` is empty, or early stopping has nothing to go by.
+        """
+        if self.early_stopping and validation is None:
+            raise ValueError("early_stopping=True needs validation=(X, y) with batches")
+        stream = Stream(self, batches)
+        X = stream.first()
+        if n_features is not None and self.n_features_in_ != n_features:
+            raise ValueError(f"n_features={n_features}, but batches have {self.n_features_in_}")
+        self._start(np.unique(column_or_1d(classes)), self._kind().shape(X))
+        stream.learn()
+        with self._running():
+            held = None
+            if self.early_stopping and validation is not None:
+                held = self.batches(*validation, shuffle=False)
+            run(self, stream, self.max_epochs, held)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -274,8 +313,7 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
             where rows or classes are weighted; labels are positions in `classes_`.
         """
         check_is_fitted(self)
-        labels = check_labels(self, y)
-        X = self._kind().check(self, X, reset=False)
+        X, labels = self._labelled(X, y, reset=False)
         random = check_random_state(random_state) if shuffle else None
         return self._batches(X, labels, sample_weight).only(np.arange(len(X)), random)
 
@@ -328,6 +366,12 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         save(self, path)
 
+    def _labelled(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
+        labels = check_labels(self, y)
+        X = self._kind().check(self, X, reset=reset)
+        check_consistent_length(X, labels)
+        return X, labels
+
     def _start(self, classes: Array, shape: tuple[int, ...]) -> None:
         """Set everything learned to the beginning of a training."""
         if len(classes) < 2:
@@ -361,35 +405,13 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
             kind.prepare(X, self.mean_, self.scale_, np.float32),
             torch.from_numpy(targets),
             None if weights is None else torch.from_numpy(weights),
-            batch_size=self.batch_size,
+            batch_size=batch_rows(self.batch_size, len(X)),
         )
 
     @contextmanager
     def _running(self) -> Iterator[None]:
         with threads(self.n_jobs or 1), deterministic(int(self._random.randint(2**31))):
             yield
-
-    def _run(self, batches: Any, epochs: int, validation: Iterable[Batch] | None) -> None:
-        hooks: list[Hooks] = [] if self.masks_ is None else [KeepZeros(self.masks_)]
-        stopping = None
-        if validation is not None:
-            stopping = EarlyStopping(validation, self.patience)
-            hooks.append(stopping)
-        if self._optimizer is None:
-            self._optimizer = make_optimizer(
-                self.module_, self.optimizer, self.learning_rate, self.weight_decay
-            )
-        steps = epochs * len(batches) if hasattr(batches, "__len__") else None
-        with ProgressBar("Training", steps, unit="steps", enabled=self.verbose) as bar:
-            losses = train(
-                self.module_, cross_entropy, batches, epochs=epochs, optimizer=self._optimizer,
-                hooks=hooks, bar=bar,
-            )  # fmt: skip
-        self.n_iter_ += len(losses)
-        self.loss_curve_ = [*self.loss_curve_, *losses]
-        if stopping is not None:
-            stopping.restore(self.module_)
-            self.validation_scores_ = stopping.scores
 
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)

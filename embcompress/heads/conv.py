@@ -70,7 +70,7 @@ validation_scores_
         kernel_size: int = 3,
         dropout: float = 0.2,
         max_epochs: int = 30,
-        batch_size: int = 64,
+        batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         optimizer: str = "adam",

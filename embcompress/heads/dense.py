@@ -26,7 +26,8 @@ class LinearHead(Head):
     ----------
     max_epochs : int, default 100
         Passes over the data.
-    batch_size : int, default 64
+    batch_size : int or "auto", default "auto"
+        Rows per step; "auto" is 64, and down to 8 for few rows.
     learning_rate : float, default 0.001
     weight_decay : float, default 0.01
         Pulls weights, not biases, to 0: decoupled from the gradient with Adam, a penalty of
@@ -71,7 +72,7 @@ class LinearHead(Head):
     >>> import numpy as np
     >>> from embcompress.heads import LinearHead
     >>> X = np.random.default_rng(0).normal(size=(200, 8))
-    >>> head = LinearHead(max_epochs=20, random_state=0).fit(X, X[:, 0] > 0)
+    >>> head = LinearHead(random_state=0).fit(X, X[:, 0] > 0)
     >>> head.score(X, X[:, 0] > 0) > 0.9
     True
     """
@@ -82,7 +83,7 @@ class LinearHead(Head):
         self,
         *,
         max_epochs: int = 100,
-        batch_size: int = 64,
+        batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         optimizer: str = "adam",
@@ -144,7 +145,7 @@ loss_curve_, validation_scores_
     >>> import numpy as np
     >>> from embcompress.heads import MLPHead
     >>> X = np.random.default_rng(0).normal(size=(200, 8))
-    >>> head = MLPHead((16,), random_state=0).fit(X, X[:, 0] * X[:, 1] > 0)
+    >>> head = MLPHead((64,), dropout=0, random_state=0).fit(X, X[:, 0] * X[:, 1] > 0)
     >>> head.score(X, X[:, 0] * X[:, 1] > 0) > 0.8
     True
     """
@@ -164,7 +165,7 @@ loss_curve_, validation_scores_
         dropout: float = 0.5,
         activation: str = "relu",
         max_epochs: int = 30,
-        batch_size: int = 64,
+        batch_size: int | str = "auto",
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-2,
         optimizer: str = "adam",

@@ -12,19 +12,29 @@ from torch import nn
 from torch.nn import functional
 
 from embcompress.heads.inputs import InputKind, Stored
-from embcompress.training import Batch, Hooks
+from embcompress.progress import ProgressBar
+from embcompress.training import Batch, Hooks, train
 
 __all__ = [
     "EarlyStopping",
     "HeadBatches",
     "KeepZeros",
+    "batch_rows",
     "cross_entropy",
     "logits",
     "make_optimizer",
+    "run",
 ]
 
 # Sequences of about one length are put together out of so many batches at a time
 _BUCKET_BATCHES = 16
+
+
+def batch_rows(asked: int | str, n_rows: int) -> int:
+    """Rows per step; "auto" is 64, and fewer for few rows, for an epoch of about 16 steps."""
+    if isinstance(asked, str):
+        return min(max(n_rows // 16, 8), 64)
+    return int(asked)
 
 
 class HeadBatches:
@@ -94,8 +104,8 @@ class HeadBatches:
 class EarlyStopping(Hooks):
     """Keep the best state on validation data, and stop when it has not improved for a while.
 
-    Better is a higher accuracy, or the same with a smaller loss. Accuracy alone stays on one
-    value for many epochs when the validation data are few.
+    Rows weigh as they do in training. Better is a higher accuracy, or the same with a smaller
+    loss: accuracy alone stays on one value for many epochs when the validation data are few.
     """
 
     def __init__(self, batches: Iterable[Batch], patience: int) -> None:
@@ -170,6 +180,32 @@ def make_optimizer(
         return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9)
     # one pass over each parameter in place of a dozen: half the time of a step on small heads
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def run(
+    head: Any, batches: Iterable[Batch], epochs: int, validation: Iterable[Batch] | None
+) -> None:
+    """Train the network of a head, and keep record in the head."""
+    hooks: list[Hooks] = [] if head.masks_ is None else [KeepZeros(head.masks_)]
+    stopping = None
+    if validation is not None:
+        stopping = EarlyStopping(validation, head.patience)
+        hooks.append(stopping)
+    if head._optimizer is None:
+        head._optimizer = make_optimizer(
+            head.module_, head.optimizer, head.learning_rate, head.weight_decay
+        )
+    steps = epochs * len(batches) if isinstance(batches, HeadBatches) else None
+    with ProgressBar("Training", steps, unit="steps", enabled=head.verbose) as bar:
+        losses = train(
+            head.module_, cross_entropy, batches, epochs=epochs, optimizer=head._optimizer,
+            hooks=hooks, bar=bar,
+        )  # fmt: skip
+    head.n_iter_ += len(losses)
+    head.loss_curve_ = [*head.loss_curve_, *losses]
+    if stopping is not None:
+        stopping.restore(head.module_)
+        head.validation_scores_ = stopping.scores
 
 
 @torch.no_grad()

@@ -49,9 +49,12 @@ class Moments:
         self._count: Any = 0.0
         self._mean: Any = 0.0
         self._squares: Any = 0.0
+        self._precision = 0.0
 
     def update(self, X: Array) -> None:
         """Add rows; `X` has any shape that has the axis."""
+        if X.dtype.kind == "f":
+            self._precision = max(self._precision, float(np.finfo(X.dtype).eps))
         for part in _chunks(X):
             rows = np.moveaxis(X[part], self.axis, -1)
             self._add(rows.reshape(-1, rows.shape[-1]).astype(np.float64))
@@ -73,7 +76,8 @@ class Moments:
     def result(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Mean and scale, each of shape (n_features,); the scale of a constant feature is 1."""
         scale = np.sqrt(self._squares / np.maximum(self._count, 1))
-        constant = scale <= 10 * np.finfo(np.float32).eps * np.abs(self._mean)
+        # no more spread than rounding makes
+        constant = scale <= 10 * self._precision * np.abs(self._mean)
         return self._mean, np.where(constant | (scale == 0), 1.0, scale)
 
 
@@ -293,7 +297,7 @@ def _check_frames(X: Array) -> None:
     if np.isinf(X).any():
         raise ValueError("X contains infinity")
     missing: npt.NDArray[np.bool_] = np.isnan(X)
-    present: npt.NDArray[np.bool_] = ~missing.all(axis=2)
+    present = np.logical_not(missing.all(axis=2))
     if (missing.any(axis=2) & present).any() or (present[:, 1:] > present[:, :-1]).any():
         raise ValueError("X contains NaN other than in whole frames after the end of a sequence")
     if not present[:, 0].all():
