@@ -69,7 +69,7 @@ class ADMM(Solver):
     ----------
     rho : tuple of float, default (1e-4, 1e-3, 1e-2, 1e-1)
         One run each; every run starts a new Z, U and optimizer.
-    epochs_per_rho : int, default 3
+    epochs_per_rho : int, default 5
     update_every : int, default 1
         Epochs between updates of Z and U.
     learning_rate : float, default 1e-3
@@ -90,7 +90,7 @@ class ADMM(Solver):
     """
 
     rho: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
-    epochs_per_rho: int = 3
+    epochs_per_rho: int = 5
     update_every: int = 1
     learning_rate: float = 1e-3
     optimizer: str = "adam"

@@ -56,7 +56,7 @@ class PrimalProximal(Solver):
     row_penalty, column_penalty : float, default 1
         Factors of the penalty on rows and on columns, for schemes that have both.
     form : {"hard", "soft", "mcp"}, default "hard"
-    normalize : bool, default True
+    normalize : bool, default False
         Measure the weights of each layer in units of their root mean square in the given model.
     rho : float, default 0.1
     epochs : int, default 20
@@ -85,7 +85,7 @@ class PrimalProximal(Solver):
     row_penalty: float = 1.0
     column_penalty: float = 1.0
     form: Form = "hard"
-    normalize: bool = True
+    normalize: bool = False
     rho: float = 0.1
     epochs: int = 20
     update_every: int = 1
