@@ -324,8 +324,9 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        how : str or Scheme
-            Name of a recipe in `embcompress.pruning.recipes`, or which zeros are allowed.
+        how : str, Scheme or Masks
+            Name of a recipe in `embcompress.pruning.recipes`, which zeros are allowed, or masks
+            that somebody else has found, under which the head is retrained.
         X : array-like, optional
             Training data; some recipes do without.
         y : array-like of shape (n_samples,), optional

@@ -67,12 +67,11 @@ def prune(
 def _by_recipe(
     head: Any, name: str, X: Any, y: Any, rate: float | None, options: dict[str, Any]
 ) -> Any:
-    from embcompress.pruning import recipes
+    from embcompress.pruning.recipes import RECIPES
 
-    recipe = recipes.RECIPES.get(name.replace("_", "-"))
+    recipe = RECIPES.get(name.replace("_", "-"))
     if recipe is None:
-        known = ", ".join(sorted(recipes.RECIPES))
-        raise ValueError(f"no recipe {name!r}; there are: {known}")
+        raise ValueError(f"no recipe {name!r}; there are: {', '.join(sorted(RECIPES))}")
     if rate is not None:
         options = {"rate": rate, **options}
     return recipe(head, X, y, **options)

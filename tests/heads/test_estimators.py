@@ -148,7 +148,9 @@ def test_weights_of_classes_and_rows(data):
     rare = np.flatnonzero((y != "ant") | (np.arange(600) % 20 == 0))
     X, y = X[rare], y[rare]
     plain, balanced, by_dict, by_row = (
-        LinearHead(random_state=0, **options).fit(X, y, sample_weight=weight)
+        LinearHead(random_state=0, max_epochs=20, learning_rate=0.01, **options).fit(
+            X, y, sample_weight=weight
+        )
         for options, weight in [
             ({}, None),
             ({"class_weight": "balanced"}, None),
