@@ -101,7 +101,9 @@ class TaskLoss:
         )  # fmt: skip
         if len(batch) == 2:
             return losses
-        return (losses * batch[2]).sum() / batch[2].sum().clamp_min(torch.finfo(losses.dtype).tiny)
+        # as torch does: a mean weighted by class and row
+        shares = batch[2] if weight is None else batch[2] * weight[batch[1]]
+        return (losses * batch[2]).sum() / shares.sum().clamp_min(torch.finfo(losses.dtype).tiny)
 
 
 @dataclass(frozen=True)

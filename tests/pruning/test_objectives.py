@@ -45,6 +45,9 @@ def test_task_loss():
         functional.cross_entropy(logits, y, weight=torch.tensor([1.0, 3, 1])),
     )
     torch.testing.assert_close(
+        loss(x, y, torch.full((6,), 2.0), class_weight={1: 3.0}), loss(x, y, class_weight={1: 3.0})
+    )
+    torch.testing.assert_close(
         loss(x, y, label_smoothing=0.1),
         functional.cross_entropy(logits, y, label_smoothing=0.1),
     )

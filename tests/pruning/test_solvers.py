@@ -27,6 +27,7 @@ from embcompress.pruning import (  # noqa: E402
     PrimalProximal,
     Reweighted,
     RowColumn,
+    Stage,
     TaskLoss,
     Unstructured,
     finetune,
@@ -237,6 +238,22 @@ def test_what_cannot_work_fails_before_any_work(solver, arguments, message):
     with pytest.raises(ValueError, match=message):
         solver.solve(model, *arguments, layers=["0", "3"])
     assert same_state(before, state_of(model))
+
+
+def test_stages_that_leave_a_weight_out():
+    class FirstLayer:
+        def stages(self, model):
+            (whole,) = TaskLoss().stages(model)
+            yield Stage("first", whole.loss, ("0.weight",), ("0.weight",))
+
+    solver = ADMM(rho=(0.1,), epochs_per_rho=1)
+    with pytest.raises(ValueError, match=r"no stage of FirstLayer covers 2\.weight, 4\.weight"):
+        solver.solve(mlp(), Unstructured(0.5), FirstLayer(), task())
+    model = mlp()
+    result = solver.solve(model, Unstructured(0.5), FirstLayer(), task(), layers=["0"])
+    for name, parameter in model.named_parameters():
+        assert (name != "0.weight") == torch.equal(parameter, result.model.get_parameter(name))
+    assert all(parameter.requires_grad for parameter in result.model.parameters())
 
 
 def test_wrong_kinds_of_arguments():

@@ -250,8 +250,7 @@ class Solver(ABC):
         data: Iterable[Batch],
         bar: ProgressBar | None,
     ) -> PruneResult:
-        stages: Iterable[Stage | None]
-        stages = objective.stages(student) if self.needs_objective else [None]
+        stages = _stages(objective, student, plan) if self.needs_objective else [None]
         history: list[dict[str, Any]] = []
         kept: dict[WeightView, Tensor] = {}
         removed = whole = 0.0
@@ -319,6 +318,22 @@ class Solver(ABC):
                     f"{name} needs an objective with `{method}`, such as TaskLoss(); got "
                     f"{type(objective).__name__}"
                 )
+
+
+def _stages(
+    objective: Any, student: nn.Module, plan: Mapping[WeightView, Scheme]
+) -> list[Stage | None]:
+    """Stages of an objective, after a check that they cover the plan."""
+    stages = list(objective.stages(student))
+    if all(stage.views is not None for stage in stages):
+        covered = {name for stage in stages for name in stage.views}
+        left = [view.name for view in plan if view.name not in covered]
+        if left:
+            raise ValueError(
+                f"no stage of {type(objective).__name__} covers {', '.join(left)}; leave them out "
+                "with layers="
+            )
+    return stages
 
 
 def _first_inputs(batches: Iterable[Batch]) -> Tensor | None:
