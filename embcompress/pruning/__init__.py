@@ -9,6 +9,7 @@ from embcompress.pruning.base import KINDS, Scheme  # noqa: E402
 from embcompress.pruning.blocks import Block, BlockColumn, BlockRow  # noqa: E402
 from embcompress.pruning.data import LabelledBatches, RandomInputs  # noqa: E402
 from embcompress.pruning.finetune import finetune  # noqa: E402
+from embcompress.pruning.found import SearchResult, TrainedBlock, Tried  # noqa: E402
 from embcompress.pruning.kernels import SPM, Connectivity, KernelPattern  # noqa: E402
 from embcompress.pruning.layers import WeightView, macs, prunable_weights  # noqa: E402
 from embcompress.pruning.masks import Masks  # noqa: E402
@@ -41,6 +42,10 @@ from embcompress.pruning.schemes import (  # noqa: E402
     Filter,
     Row,
     Unstructured,
+)
+from embcompress.pruning.search import (  # noqa: E402
+    composability_search,
+    train_every_candidate,
 )
 from embcompress.pruning.solvers import (  # noqa: E402
     ADMM,
@@ -111,12 +116,16 @@ __all__ = [
     "Row",
     "RowColumn",
     "Scheme",
+    "SearchResult",
     "Solver",
     "Stage",
     "TaskLoss",
+    "TrainedBlock",
+    "Tried",
     "Unstructured",
     "WeightView",
     "auto_rates",
+    "composability_search",
     "distill_patterns",
     "extract_library",
     "finetune",
@@ -126,4 +135,5 @@ __all__ = [
     "prunable_weights",
     "quantize_int8",
     "recipes",
+    "train_every_candidate",
 ]
