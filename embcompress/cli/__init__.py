@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from embcompress._version import __version__
-from embcompress.cli import compress, convert, evaluate, query
+from embcompress.cli import compress, convert, evaluate, prune, query
 
 __all__ = ["app", "main"]
 
@@ -39,6 +39,7 @@ app.command("search")(query.search)
 app.command("analogy")(query.analogy)
 app.command("export")(convert.export)
 app.command("convert")(convert.convert)
+app.command("prune")(prune.prune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(evaluate.benchmark)
 
@@ -105,7 +106,10 @@ def _user_message(error: Exception) -> str | None:
         return f"{where}{error.strerror or error}"
     if isinstance(error, MemoryError):
         return "not enough memory; try --streaming, or --limit to read fewer words"
-    known: tuple[Any, ...] = (ValueError, TypeError, UnknownWordError, MissingExtraError, EOFError)
+    known: tuple[Any, ...] = (
+        ValueError, TypeError, UnknownWordError, MissingExtraError, EOFError,
+        FloatingPointError,  # a loss that is not finite
+    )  # fmt: skip
     if isinstance(error, known):
         return _in_options(str(error))
     return None

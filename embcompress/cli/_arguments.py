@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ __all__ = [
     "TextErrors",
     "TopN",
     "VocabularyFile",
+    "check_output",
     "reading_options",
 ]
 
@@ -144,3 +146,29 @@ def reading_options(
         "skip_bad": skip_bad,
         "errors": str(errors),
     }
+
+
+def check_output(output: Path, input: Path) -> None:
+    """Find out before the long work that the result can be written.
+
+    Parameters
+    ----------
+    output : Path
+        File to write.
+    input : Path
+        File to read, which must be another.
+
+    Raises
+    ------
+    ValueError
+        If it cannot.
+    """
+    folder = output.parent
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: the output folder does not exist")
+    if output.is_dir():
+        raise ValueError(f"{output}: the output is a folder; name a file in it")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder}: the output folder is not writable")
+    if output.exists() and input.exists() and output.samefile(input):
+        raise ValueError(f"{output}: input and output are the same file")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from embcompress.cli._arguments import (
     SkipBad,
     TextErrors,
     VocabularyFile,
+    check_output,
     reading_options,
 )
 from embcompress.cli._output import (
@@ -129,7 +129,7 @@ def compress(
 
     The output is one safetensors file with words, codes and encoder; it opens by memory map.
     """
-    _check_output(output, input)
+    check_output(output, input)
     model = _make_quantizer(quantizer, bits, n_remove, bits_per_direction, seed)
     options = reading_options(format, limit, member, vocabulary, skip_bad, errors)
     phases = _Phases()
@@ -222,19 +222,6 @@ def _make_quantizer(
         random_state=seed,
         verbose=True,
     )
-
-
-def _check_output(output: Path, input: Path) -> None:
-    """Find out before the long work that the result can be written."""
-    folder = output.parent
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: the output folder does not exist")
-    if output.is_dir():
-        raise ValueError(f"{output}: the output is a folder; name a file in it")
-    if not os.access(folder, os.W_OK):
-        raise ValueError(f"{folder}: the output folder is not writable")
-    if output.exists() and input.exists() and output.samefile(input):
-        raise ValueError(f"{output}: input and output are the same file")
 
 
 def _summary(

@@ -16,6 +16,7 @@ from embcompress.pruning.recipes.plans import (
     phases_plan,
     removed,
     views_of,
+    without_classes,
 )
 from embcompress.pruning.recipes.training import Training, TrainingOptions, Work, network_of
 from embcompress.pruning.result import PruneResult
@@ -58,7 +59,7 @@ def rtmobile(
     ----------
     model, X, y
         See :func:`reweighted_unified`. Of a model with recurrent layers these alone are pruned,
-        as in the paper; in others all linear layers and convolutions are.
+        as in the paper; in others linear layers and convolutions are.
     rate : float, default 10
     column_rate : float, optional
         Share of the rate that columns have, as a factor from 1 to `rate`. Default, our choice:
@@ -69,8 +70,8 @@ def rtmobile(
         Blocks of rows, as in the released models.
     skip : iterable of str, optional
         Names or patterns of weights that stay dense. Default: all but recurrent layers, if
-        there are such. The last layer, if it is pruned, loses whole columns, so that no class
-        is lost.
+        there are such; else the last layer, unless it is the only one. If it is pruned, it loses
+        whole columns, so that no class is lost.
     bar, random_state, **training
         See :func:`reweighted_unified`.
 
@@ -94,6 +95,7 @@ def rtmobile(
     views = views_of("rtmobile", network, skip)
     if skip is None and any(map(is_recurrent, views)):
         views = [view for view in views if is_recurrent(view)]
+    views = without_classes(network, views, skip)
     columns, both = phases_plan(network, views, rate, column_rate, n_blocks, n_row_blocks)
     check_reach("rtmobile", network, both, rate)
     options = Training(**training)
@@ -149,8 +151,8 @@ def ss_auto(
     form : {"hard", "soft", "mcp"}, default "hard"
     rho : float, default 0.1
     skip : iterable of str, optional
-        Names or patterns of weights that stay dense. Default: none. The last layer loses columns
-        only, so that no class is lost.
+        Names or patterns of weights that stay dense. Default: the last layer, unless it is the
+        only one. If it is pruned, it loses columns only, so that no class is lost.
     bar, random_state, **training
         See :func:`reweighted_unified`.
 
@@ -174,6 +176,7 @@ def ss_auto(
             f"{recurrent[0]!r}: use rtmobile, or skip={[recurrent[0]]!r}"
         )
     last = last_layer(network)
+    views = without_classes(network, views, skip)
     plan: Plan = {
         view.name: Column(sparsity) if view.name == last else RowColumn(sparsity) for view in views
     }

@@ -29,6 +29,7 @@ __all__ = [
     "removed",
     "vector_scheme",
     "views_of",
+    "without_classes",
 ]
 
 #: Name of a weight -> its scheme.
@@ -61,6 +62,19 @@ def last_layer(network: nn.Module) -> str | None:
     """Name of the weight whose rows are the outputs of the model; None if there is none."""
     layers = [view for view in prunable_weights(network) if view.kind in ("linear", "conv")]
     return layers[-1].name if layers else None
+
+
+def without_classes(
+    network: nn.Module, views: Sequence[WeightView], skip: Iterable[str] | None
+) -> list[WeightView]:
+    """Leave out the last layer unless `skip` is given, or there is no other.
+
+    Where rows go, units of the layer before are lost, and nothing tells the columns of the last
+    layer which: pruned by itself, it would keep others.
+    """
+    last = last_layer(network)
+    others = [view for view in views if view.name != last]
+    return others if skip is None and others else list(views)
 
 
 def is_recurrent(view: WeightView) -> bool:

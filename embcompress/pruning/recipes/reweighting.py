@@ -13,6 +13,7 @@ from embcompress.pruning.recipes.plans import (
     general_plan,
     removed,
     views_of,
+    without_classes,
 )
 from embcompress.pruning.recipes.training import Training, TrainingOptions, Work, network_of
 from embcompress.pruning.result import PruneResult
@@ -128,12 +129,15 @@ def blk_rew(
         Outputs and inputs of a block; smaller in layers that are smaller. As in the group's
         code; 1 x 1 would be unstructured, the whole matrix plain rows or columns.
     mode : {"row", "column", "both"}, default "row"
-        What leaves a block. Of the last layer always columns, so that no class is lost.
+        What leaves a block. Of the last layer only columns, so that no class is lost.
     balanced : bool, default True
         The same count in each block, best for speed; or the smallest of the layer, best for
         accuracy and exact at any rate.
-    form, penalty, skip, bar, random_state, **training
-        See :func:`reweighted_unified`; nothing is skipped by default.
+    skip : iterable of str, optional
+        Names or patterns of weights that stay dense. Default: where rows go, the last layer,
+        unless it is the only one.
+    form, penalty, bar, random_state, **training
+        See :func:`reweighted_unified`.
 
     Returns
     -------
@@ -150,6 +154,8 @@ def blk_rew(
         raise ValueError(f"block={block} must be two positive numbers: outputs and inputs")
     network = network_of(model)
     views = views_of("blk_rew", network, skip)
+    if mode != "column":
+        views = without_classes(network, views, skip)
     plan = blocks_plan(network, views, removed("blk_rew", rate), block, mode, balanced)
     check_reach("blk_rew", network, plan, rate)
     options = Training(**training)
