@@ -9,7 +9,7 @@ from embcompress.pruning.base import KINDS, Scheme  # noqa: E402
 from embcompress.pruning.blocks import Block, BlockColumn, BlockRow  # noqa: E402
 from embcompress.pruning.data import LabelledBatches, RandomInputs  # noqa: E402
 from embcompress.pruning.finetune import finetune  # noqa: E402
-from embcompress.pruning.found import SearchResult, TrainedBlock, Tried  # noqa: E402
+from embcompress.pruning.found import SearchResult, TrainedBlock, TriedCandidate  # noqa: E402
 from embcompress.pruning.kernels import SPM, Connectivity, KernelPattern  # noqa: E402
 from embcompress.pruning.layers import WeightView, macs, prunable_weights  # noqa: E402
 from embcompress.pruning.masks import Masks  # noqa: E402
@@ -121,7 +121,7 @@ __all__ = [
     "Stage",
     "TaskLoss",
     "TrainedBlock",
-    "Tried",
+    "TriedCandidate",
     "Unstructured",
     "WeightView",
     "auto_rates",

@@ -9,7 +9,7 @@ from torch import nn
 
 from embcompress.pruning.masks import Masks
 
-__all__ = ["SearchResult", "TrainedBlock", "Tried"]
+__all__ = ["SearchResult", "TrainedBlock", "TriedCandidate"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TrainedBlock:
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedCandidate:
     """A candidate that was put together and validated.
 
     Attributes
@@ -88,7 +88,7 @@ class SearchResult:
     floor : float
     meets_floor : bool
         If not, no candidate did, and this one is the most accurate.
-    tried : list of Tried
+    tried : list of TriedCandidate
         In the order of their size.
     n_candidates : int
         Candidates there were, tried or not.
@@ -115,7 +115,7 @@ class SearchResult:
     n_weights: int
     floor: float
     meets_floor: bool
-    tried: list[Tried]
+    tried: list[TriedCandidate]
     n_candidates: int
     cost: float
     cost_of_each: float

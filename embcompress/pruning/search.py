@@ -22,7 +22,7 @@ from embcompress.pruning.base import Scheme
 from embcompress.pruning.candidates import Candidate, Space, Symbol
 from embcompress.pruning.chain import Chain
 from embcompress.pruning.data import rewound
-from embcompress.pruning.found import SearchResult, TrainedBlock, Tried
+from embcompress.pruning.found import SearchResult, TrainedBlock, TriedCandidate
 from embcompress.pruning.grammar import Block, repeated_blocks
 from embcompress.pruning.masks import Masks
 from embcompress.pruning.objectives import Stage
@@ -229,7 +229,7 @@ class _Run:
         self.rows = sum(len(batch[0]) for batch in rewound(data))
         self.states: dict[Block, dict[str, Tensor]] = {}
         self.blocks: list[TrainedBlock] = []
-        self.tried: list[Tried] = []
+        self.tried: list[TriedCandidate] = []
         self.best: tuple[tuple, nn.Module, Masks] | None = None
         self.cost = self.tuning_cost = self.seconds = self.tuning_seconds = 0.0
 
@@ -299,7 +299,7 @@ class _Run:
             self.tuning_seconds += time.perf_counter() - tuning
             self.seconds += time.perf_counter() - tuning
             student.load_state_dict(progress.state)
-        tried = Tried(
+        tried = TriedCandidate(
             self._rates(candidate.symbols), candidate.n_kept, start, progress.best,
             progress.epochs, progress.best >= floor, self.cost - cost_before,
             time.perf_counter() - started,
@@ -428,9 +428,12 @@ def _validator(validate: Validate) -> Callable[[nn.Module], float]:
         )
 
     def accuracy(model: nn.Module) -> float:
+        modes = [(module, module.training) for module in model.modules()]
         model.eval()
         with torch.no_grad():
             parts = [model(rows).argmax(dim=1) for rows in X.split(_ROWS_AT_ONCE)]
+        for module, mode in modes:
+            module.training = mode
         return float((torch.cat(parts) == y).double().mean())
 
     return accuracy
