@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from _pruning_data import CACHE, Split, data_folder
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Images", "ResNet20", "accuracy", "published_resnet20"]
+from embcompress.pruning import LabelledBatches, Masks, TaskLoss, finetune
+
+__all__ = ["ResNet20", "accuracy", "published_resnet20", "trained", "tuned_resnet20"]
 
 # of the published weights
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -40,10 +43,15 @@ class BasicBlock(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """ResNet-20 for images of 32 x 32 with values in [0, 1] (He et al., 2016)."""
+    """ResNet-20 for images of 32 x 32 (He et al., 2016): uint8, or floats in [0, 1].
+
+    In training mode the images are mirrored and shifted first, so that any loop augments them;
+    not where `augment` is False.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.augment = True
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
@@ -52,15 +60,31 @@ class ResNet20(nn.Module):
         n_in = 16
         for i, n_out in enumerate((16, 32, 64), 1):
             strides = (1 if i == 1 else 2, 1, 1)
-            blocks = [BasicBlock(n, n_out, s) for n, s in zip((n_in, n_out, n_out), strides)]
+            blocks = [
+                BasicBlock(n, n_out, s) for n, s in zip((n_in, n_out, n_out), strides, strict=True)
+            ]
             setattr(self, f"layer{i}", nn.Sequential(*blocks))
             n_in = n_out
         self.linear = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape (n, 10)."""
+        x = x.float() / 255 if x.dtype == torch.uint8 else x
+        if self.training and self.augment:
+            x = augmented(x)
         x = self.relu(self.bn1(self.conv1((x - self.mean) / self.std)))
         return self.linear(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
+
+
+def augmented(images: Tensor) -> Tensor:
+    """Half of the images mirrored, and all shifted by up to four places.
+
+    One shift for all images of a batch is much cheaper than one for each.
+    """
+    mirrored = torch.rand(len(images), 1, 1, 1) < 0.5
+    images = torch.where(mirrored, images.flip(3), images)
+    x, y = torch.randint(0, 9, (2,)).tolist()
+    return functional.pad(images, (4, 4, 4, 4))[:, :, y : y + 32, x : x + 32]
 
 
 def published_resnet20(path: Path) -> ResNet20:
@@ -71,61 +95,64 @@ def published_resnet20(path: Path) -> ResNet20:
     return model.eval()
 
 
-class Images:
-    """Batches of images: a new part of the training images in every pass, mirrored and shifted.
+def tuned_resnet20(split: Split, *, n_rows: int, epochs: int) -> ResNet20:
+    """The published weights, tuned to the JPEG images; from the cache after the first time.
 
     Parameters
     ----------
+    split : Split
+    n_rows : int
+        Images of the training part to tune on.
+    epochs : int
+
+    Returns
+    -------
+    ResNet20
+    """
+    name = f"resnet20-{len(split.X_train)}-{n_rows}-{epochs}.pt"
+    model = published_resnet20(data_folder() / "cnn" / "resnet20-12fca82f.th")
+    if (CACHE / name).exists():
+        model.load_state_dict(torch.load(CACHE / name, weights_only=True))
+        return model
+    rows = np.random.default_rng(0).permutation(len(split.X_train))[:n_rows]
+    model = trained(
+        model, Masks({}), split.X_train[rows], split.y_train[rows], epochs=epochs, rate=0.02
+    )
+    torch.save(model.state_dict(), CACHE / name)
+    return model
+
+
+def trained(
+    model: nn.Module,
+    masks: Masks,
+    X: npt.NDArray,
+    y: npt.NDArray,
+    *,
+    epochs: int,
+    rate: float,
+    seed: int = 0,
+) -> Any:
+    """Copy that was trained under masks, by SGD with a rate that falls as a cosine by step.
+
+    Parameters
+    ----------
+    model : Module
+    masks : Masks
     X : ndarray of uint8, shape (n, 3, 32, 32)
     y : ndarray of int64, shape (n,)
-    n_rows : int
-        Images of a pass; passes go through all images before any comes again.
-    batch_size : int
+    epochs : int
+    rate : float
     seed : int
-    augment : bool
+
+    Returns
+    -------
+    Module
     """
-
-    def __init__(
-        self,
-        X: npt.NDArray,
-        y: npt.NDArray,
-        *,
-        n_rows: int,
-        batch_size: int = 128,
-        seed: int = 0,
-        augment: bool = True,
-    ) -> None:
-        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
-        self.n_rows, self.batch_size, self.augment = min(n_rows, len(X)), batch_size, augment
-        self.seed = seed
-        self._random = torch.Generator().manual_seed(seed)
-        self._order = torch.empty(0, dtype=torch.int64)
-
-    def rewound(self) -> Images:
-        """Copy that begins with the first pass."""
-        sizes = {"n_rows": self.n_rows, "batch_size": self.batch_size}
-        return Images(
-            self.X.numpy(), self.y.numpy(), **sizes, seed=self.seed, augment=self.augment
-        )
-
-    def __len__(self) -> int:
-        return -(-self.n_rows // self.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if len(self._order) < self.n_rows:
-            more = torch.randperm(len(self.X), generator=self._random)
-            self._order = torch.cat([self._order, more])
-        rows, self._order = self._order[: self.n_rows], self._order[self.n_rows :]
-        for part in rows.split(self.batch_size):
-            inputs = self.X[part].float() / 255
-            yield (self._augmented(inputs) if self.augment else inputs), self.y[part]
-
-    def _augmented(self, inputs: Tensor) -> Tensor:
-        mirrored = torch.rand(len(inputs), generator=self._random) < 0.5
-        inputs[mirrored] = inputs[mirrored].flip(3)
-        # one shift for all images of a batch is much cheaper than one for each
-        x, y = torch.randint(0, 9, (2,), generator=self._random).tolist()
-        return functional.pad(inputs, (4, 4, 4, 4))[:, :, y : y + 32, x : x + 32]
+    data = LabelledBatches(X, y, batch_size=128, seed=seed)
+    return finetune(
+        model, masks, TaskLoss(), data, epochs=epochs, learning_rate=rate, optimizer="sgd",
+        schedule="cosine", random_state=seed,
+    ).eval()  # fmt: skip
 
 
 @torch.no_grad()
@@ -135,7 +162,7 @@ def accuracy(model: nn.Module, X: npt.NDArray, y: npt.NDArray) -> float:
     model.eval()
     right = 0
     for rows in np.array_split(np.arange(len(X)), -(-len(X) // 500)):
-        logits = model(torch.from_numpy(X[rows]).float() / 255)
+        logits = model(torch.from_numpy(X[rows]))
         right += int((logits.argmax(dim=1).numpy() == y[rows]).sum())
     model.train(training)
     return right / len(X)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = {"numpy": "numpy", "faiss": "faiss-cpu", "numba": "numba"}
+_PACKAGES = {"numpy": "numpy", "faiss": "faiss-cpu", "numba": "numba", "torch": "torch"}
 
 
 def write_rows(name: str, rows: list[dict]) -> Path:

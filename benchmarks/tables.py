@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tables_pruning as pruning
 import tables_quality as quality
 from _markdown import Row, markdown, number
 
@@ -162,6 +163,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "index-open": ("index", index_open),
     "open": ("open", open_),
     "parse": ("parse", parse),
+    "pruning": ("pruning", pruning.results),
     "quality-analogy": ("quality", quality.analogy),
     "quality-retrieval": ("quality", quality.retrieval),
     "quality-short": ("quality", quality.short),
