@@ -59,7 +59,7 @@ def composability_search(
     pretrain_epochs: int = 3,
     finetune_epochs: int = 3,
     full_epochs: int = 20,
-    longest_block: int | None = 2,
+    longest_block: int | None = 1,
     min_repeats: int = 4,
     learning_rate: float = 1e-3,
     optimizer: str = "adam",
@@ -105,11 +105,11 @@ def composability_search(
     full_epochs : int, default 20
         Epochs that a candidate would be trained for without blocks, from the dense weights.
         Only used to say how much the search has saved.
-    longest_block : int, optional, default 2
-        Layers of a block at most; 1 trains every layer on its own; None is no limit.
+    longest_block : int, optional, default 1
+        Layers of a block at most; 1 trains every layer on its own; None is no limit. Longer
+        blocks start nearer to the teacher, but there are more of them to train.
     min_repeats : int, default 4
-        So many candidates at least share a block of several layers; such a block is better than
-        its layers on their own, but there are more of them to train.
+        So many candidates at least share a block of several layers.
     learning_rate : float, default 1e-3
     optimizer : {"adam", "adamw", "rmsprop", "sgd"}, default "adam"
     bar : ProgressBar, optional
