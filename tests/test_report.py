@@ -257,3 +257,14 @@ def test_browser_shows_the_page(width, page, tmp_path):
         assert "CONSOLE" not in done.stderr, done.stderr
         assert "</main>" in done.stdout
     assert "<title>wide false</title>" in done.stdout
+
+
+def test_methods_look_different():
+    from embcompress.report.style import N_COLOURS, N_STYLES, STYLE
+    from embcompress.report.svg import mark
+
+    looks = {(style % N_COLOURS, mark(style, 0, 0)) for style in range(N_STYLES)}
+    assert len(looks) == N_STYLES >= 20
+    assert all(
+        f".s{style}{{--c:var(--c{style % N_COLOURS})}}" in STYLE for style in range(N_STYLES)
+    )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from embcompress.report.elements import figure, legend
+from embcompress.report.style import N_STYLES
 from embcompress.report.svg import (
-    N_STYLES,
     Bar,
     Point,
     Series,

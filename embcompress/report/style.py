@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["STYLE"]
+__all__ = ["N_COLOURS", "N_STYLES", "STYLE"]
 
 # colours of Okabe and Ito (2008), which colour-blind readers can tell apart; lighter on dark
 _LIGHT = ("#0072b2", "#b34700", "#00805c", "#a3487f", "#7a6000", "#1f78a8", "#5b4bb0", "#6b6b6b")
 _DARK = ("#56b4e9", "#f08a4b", "#2ec4a0", "#e39ac6", "#e0c341", "#8fd3ff", "#a99bf5", "#b5b5b5")
+
+N_COLOURS = len(_LIGHT)
+# a style is a colour with one of four marks
+N_STYLES = 4 * N_COLOURS
 
 
 def _colours(values: tuple[str, ...]) -> str:
     return "".join(f"--c{number}:{value};" for number, value in enumerate(values))
 
 
-_SERIES = "".join(f".s{number}{{--c:var(--c{number})}}" for number in range(len(_LIGHT)))
+_SERIES = "".join(f".s{number}{{--c:var(--c{number % N_COLOURS})}}" for number in range(N_STYLES))
 
 STYLE = f"""
 :root{{color-scheme:light dark;--back:#fff;--card:#f6f7f9;--text:#1b1d21;--soft:#5a6069;

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
+from embcompress.report.style import N_COLOURS
+
 __all__ = [
-    "N_STYLES",
     "Bar",
     "Point",
     "Series",
@@ -19,7 +20,6 @@ __all__ = [
     "mark",
 ]
 
-N_STYLES = 8
 _WIDTH = 460
 _HEIGHT = 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 44
@@ -174,7 +174,8 @@ def mark(style: int, x: float, y: float) -> str:
     size = 4.5
     if style < 0:
         return ""
-    shape = style % 4
+    # behind the last colour the marks are shifted, so that each pair comes once
+    shape = (style + style // N_COLOURS) % 4
     if shape == 0:
         return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{size}"/>'
     places = " ".join(f"{x + size * a:.1f},{y + size * b:.1f}" for a, b in _CORNERS[shape])
