@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 CACHE = Path(__file__).resolve().parent / "cache" / "pruning"
 VECTORS = "enwiki_sgns300_50k.npz"
-# spoken digits: frames of 32 ms every 16 ms at 8 kHz
-FRAME, HOP, N_MELS, N_CEPSTRA = 256, 128, 26, 13
+# spoken digits: frames of 32 ms every 24 ms at 8 kHz
+FRAME, HOP, N_MELS, N_CEPSTRA = 256, 192, 26, 13
 
 Array = npt.NDArray
 

@@ -210,13 +210,12 @@ def mlp(
     )  # fmt: skip
 
 
-def gru_scheme(rate: float) -> Any:
-    """Rows inside column blocks, and beyond 10x also columns, as the recipe takes them."""
+def gru_scheme(rate: float, columns: float) -> Any:
+    """Rows inside column blocks, and columns with them, as the recipe takes them."""
     from embcompress.pruning import BlockColumn, BlockRow
 
-    if rate <= 10:
+    if columns == 1:
         return BlockRow(1 - 1 / rate, n_blocks=4)
-    columns = rate**0.5
     return BlockColumn(1 - 1 / columns, n_blocks=1) & BlockRow(1 - columns / rate, n_blocks=4)
 
 
@@ -225,26 +224,33 @@ def gru(epochs: int, retrain: int) -> Experiment:
     from embcompress.heads import GRUHead
     from embcompress.pruning import OneShot
 
-    settings = {"hidden_size": 96, "max_epochs": 16, "batch_size": 128, "learning_rate": 3e-3}
-    rates = {"learning_rate": 2e-3, "retrain_learning_rate": 3e-3}
+    settings = {"hidden_size": 128, "max_epochs": 20, "batch_size": 128, "learning_rate": 4e-3}
 
     def trained(split: Split, seed: int) -> Any:
         return GRUHead(random_state=seed, **settings).fit(split.X_train, split.y_train)
 
     methods = []
-    for rate, seeds in ((10.0, SEEDS), (29.0, SEEDS), (20.0, 1), (50.0, 1), (100.0, 1)):
-        scheme = {"gru": gru_scheme(rate)}
-        short = {"rate": rate, "epochs": epochs, "retrain_epochs": retrain, **rates}
+    # rate, share of the columns in it, seeds
+    for rate, columns, seeds in (
+        (10.0, 2.0, SEEDS),
+        (29.0, 2.0, SEEDS),
+        (50.0, 3.0, 1),
+        (100.0, 4.0, 1),
+    ):
+        scheme = {"gru": gru_scheme(rate, columns)}
+        recipe = {
+            "rate": rate, "column_rate": columns, "epochs": epochs, "retrain_epochs": retrain,
+            "learning_rate": 4e-3, "retrain_learning_rate": 8e-3,
+        }  # fmt: skip
+        again = {"epochs": retrain, "learning_rate": 8e-3}
         methods += [
-            Method("RTMobile", rate, by_recipe("rtmobile", **short), str(short), seeds),
+            Method("RTMobile", rate, by_recipe("rtmobile", **recipe), str(recipe), seeds),
             Method(
-                "one-shot", rate,
-                solved(OneShot(), scheme, epochs=retrain, learning_rate=3e-3),
-                f"{scheme!r} {retrain}", seeds,
+                "one-shot", rate, solved(OneShot(), scheme, **again), f"{scheme!r} {again}", seeds
             ),
         ]  # fmt: skip
     return Experiment(
-        "gru-digits", "GRUHead(96, n_layers=2)", spoken_digits, trained, head_score,
+        "gru-digits", "GRUHead(128, n_layers=2)", spoken_digits, trained, head_score,
         str(settings), methods,
     )  # fmt: skip
 
@@ -361,7 +367,7 @@ def experiments(*, long: bool = False) -> dict[str, Callable[[], Experiment]]:
     return {
         "mlp-trec": lambda: mlp("trec", 512, trec, 21 * factor, 20 * factor, (1e-2, 1e-1, 1.0)),
         "mlp-imdb": lambda: mlp("imdb", 256, imdb, 9 * factor, 10 * factor, (1e-3, 1e-2, 1e-1)),
-        "gru-digits": lambda: gru(8 * factor, 8 * factor),
+        "gru-digits": lambda: gru(8 * factor, 25 * factor),
         "resnet-cifar10": lambda: resnet(long=long),
     }
 
@@ -417,7 +423,12 @@ def finished(folder: Path, experiment: Experiment) -> list[dict[str, Any]]:
 
 
 def run_experiment(
-    experiment: Experiment, folder: Path, *, validate: bool, methods: Sequence[str]
+    experiment: Experiment,
+    folder: Path,
+    *,
+    validate: bool,
+    methods: Sequence[str],
+    n_seeds: int,
 ) -> None:
     """Run what is missing; dense models are trained when a cell needs them."""
 
@@ -430,7 +441,8 @@ def run_experiment(
         return experiment.dense(split(), seed)
 
     chosen = [method for method in experiment.methods if not methods or method.name in methods]
-    for seed in range(max((method.seeds for method in chosen), default=0)):
+    most = max((method.seeds for method in chosen), default=0)
+    for seed in range(min(n_seeds, most)):
         run_cell(folder, experiment, None, seed, lambda seed=seed: (dense(seed), None, split()))
         for method in chosen:
             if seed < method.seeds:
@@ -477,6 +489,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", action="append", default=[], metavar="EXPERIMENT")
     parser.add_argument("--method", action="append", default=[], help="only these")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="at most so many")
     parser.add_argument("--long", action="store_true", help="three times the training, all images")
     parser.add_argument("--validate", action="store_true", help="score on held out training data")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the cells")
@@ -495,7 +508,10 @@ def main() -> int:
     for name, make in known.items():
         experiment = make()
         if name in (options.only or known):
-            run_experiment(experiment, folder, validate=options.validate, methods=options.method)
+            run_experiment(
+                experiment, folder, validate=options.validate, methods=options.method,
+                n_seeds=options.seeds,
+            )  # fmt: skip
         rows += rows_of(experiment, finished(folder, experiment))
     for row in rows:
         print(*(row[key] for key in ("experiment", "method", "rate", "accuracy", "loss_points")))
