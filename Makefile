@@ -23,7 +23,8 @@ demo: $(STAMP)
 	@BIN=$(BIN) sh data/demo.sh
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	@# linear algebra on one thread: the workers take the cores
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
