@@ -283,3 +283,19 @@ def test_more_refusals(trained):
             recipe(prime, torch.zeros(4, 17), torch.tensor([0, 1, 0, 1]))
     with pytest.raises(ValueError, match="distill=2 must be in"):
         recipes.ss_auto(model, X, y, distill=2)
+
+
+def test_rates_of_layers_are_chosen_for_single_weights(trained):
+    X, y = rows("linear")
+    run = {"rate": 8.0} | QUICK
+    chosen = recipes.reweighted_unified(trained["linear"], X, y, **run)
+    even = recipes.reweighted_unified(trained["linear"], X, y, rates="uniform", **run)
+    by_layer = [
+        [float(mask.sum()) / mask.numel() for name, mask in found.masks.items() if mask.ndim == 2]
+        for found in (chosen, even)
+    ]
+    assert chosen.rate == pytest.approx(8, rel=0.02)
+    assert max(by_layer[0]) - min(by_layer[0]) > 0.02
+    assert max(by_layer[1]) - min(by_layer[1]) < 0.02
+    with pytest.raises(ValueError, match='rates=\'even\'; allowed: "auto" and "uniform"'):
+        recipes.reweighted_unified(trained["linear"], X, y, rates="even")

@@ -17,6 +17,7 @@ from embcompress.pruning.recipes.plans import (
 )
 from embcompress.pruning.recipes.training import Training, TrainingOptions, Work, network_of
 from embcompress.pruning.result import PruneResult
+from embcompress.pruning.schemes import Unstructured
 
 __all__ = ["blk_rew", "reweighted_unified"]
 
@@ -30,6 +31,7 @@ def reweighted_unified(
     *,
     rate: float = 10.0,
     scheme: str | Scheme = "unstructured",
+    rates: Literal["auto", "uniform"] | None = None,
     form: Literal["A", "B", "C"] = "A",
     penalty: float | None = None,
     skip: Iterable[str] | None = None,
@@ -62,6 +64,10 @@ def reweighted_unified(
         Weights before divided by weights kept, of the layers that are pruned; more than 1.
     scheme : str or Scheme, default "unstructured"
         Layers that it does not fit stay dense.
+    rates : {"auto", "uniform"}, optional
+        Of the layers: chosen so that `rate` is reached over all of them
+        (:func:`embcompress.pruning.auto_rates`), or `rate` for each. Default: chosen for single
+        weights, where small output layers suffer most from an even rate; else even.
     form : {"A", "B", "C"}, default "A"
     penalty : float, optional
         See :class:`embcompress.pruning.Reweighted`.
@@ -87,10 +93,16 @@ def reweighted_unified(
     NonFiniteLossError
         If training breaks down.
     """
+    if rates not in (None, "auto", "uniform"):
+        raise ValueError(f'reweighted_unified: rates={rates!r}; allowed: "auto" and "uniform"')
     plan = general_plan("reweighted_unified", network_of(model), scheme, rate, skip)
+    if rates is None:
+        single = all(isinstance(part, Unstructured) for part in plan.values())
+        rates = "auto" if single else "uniform"
     options = Training(**training)
     work = Work.of("reweighted_unified", model, X, y, options, bar, random_state)
-    result = work.solve(work.training.reweighted(form, penalty), plan)
+    total_rate = rate if rates == "auto" else None
+    result = work.solve(work.training.reweighted(form, penalty), plan, total_rate=total_rate)
     return work.retrained(result)
 
 

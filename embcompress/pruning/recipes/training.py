@@ -202,6 +202,7 @@ class Work:
         start: nn.Module | None = None,
         objective: Any = None,
         batches: Iterable[Batch] | None = None,
+        total_rate: float | None = None,
     ) -> PruneResult:
         """Prune by a solver, with the labels unless another objective is given.
 
@@ -214,6 +215,9 @@ class Work:
             What to begin with. Default: the network.
         objective : optional
         batches : iterable of tuples of tensors, optional
+        total_rate : float, optional
+            Choose the rate of each layer so that this one is reached over all of them. Default:
+            as the schemes have it.
 
         Returns
         -------
@@ -223,6 +227,7 @@ class Work:
             self.network if start is None else start, plan,
             TaskLoss() if objective is None else objective,
             self.batches if batches is None else batches,
+            rates=None if total_rate is None else "auto", target_rate=total_rate,
             bar=self.bar, random_state=self.random_state,
         )  # fmt: skip
 
