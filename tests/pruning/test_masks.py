@@ -84,9 +84,7 @@ def test_masks_are_copied():
 
 def test_masks_for_another_model():
     masks = OneShot().solve(mlp(), Unstructured(0.5)).masks
-    with pytest.raises(
-        ValueError, match=r"for another model: the model has no .*'0\.weight'"
-    ):
+    with pytest.raises(ValueError, match=r"for another model: the model has no .*'0\.weight'"):
         masks.check(gru())
     with pytest.raises(ValueError, match=r"'0\.weight' has shape \(2, 2\), its mask \(12, 8\)"):
         masks.apply(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)))
