@@ -161,7 +161,7 @@ def _accuracy(row: Row | None) -> str:
     if row is None or not row["value"]:
         return ""
     value = f"{100 * float(row['value']):.1f}"
-    if not row["difference"]:
+    if not row["difference"] or row["method"] == "float":
         return value
     return f"{value} ({100 * float(row['difference']):+.1f})"
 
@@ -180,11 +180,13 @@ def short(rows: list[Row]) -> str:
         line = [_label(method, scoring)]
         for file, (_, widths) in _FILES.items():
             row = found.row(file, method, widths[0], scoring, "similarity")
-            share = f" ({100 * float(row['retention']):.0f} %)" if row and row["retention"] else ""
+            is_share = row and row["retention"] and method != "float"
+            share = f" ({100 * float(row['retention']):.0f} %)" if is_share else ""
             line.append(number(row["value"], 3) + share if row else "")
             row = found.row(file, method, widths[0], scoring, "retrieval")
             line.append(number(row["value"], 3) if row else "")
-        lines.append(line)
+        if any(line[1:]):
+            lines.append(line)
     return markdown(header, lines)
 
 
