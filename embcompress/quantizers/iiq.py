@@ -54,8 +54,8 @@ class IIQ(BinaryQuantizer):
         1: signs, for any index that counts differing bits. 2: half as many directions, each with
         sign and magnitude (-3, -1, 1, 3). That keeps more of the float quality at the same size
         (on our two 300-d files all of the similarity scores, and 11 to 13 more of 100 float
-        neighbours than signs), but plain Hamming distances of such codes mean little: score them with
-        :class:`~embcompress.CompressedVectors`, or by the dot product of
+        neighbours than signs), but plain Hamming distances of such codes mean little: score
+        them with :class:`~embcompress.CompressedVectors`, or by the dot product of
         :meth:`Encoder.values <embcompress.encoder.Encoder.values>`. ``"auto"``: 2 where there are
         at least 256 features, else 1.
     n_rotations : int, optional
