@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -23,7 +22,7 @@ from embcompress.vectors import (
     WordVectors,
     top_k,
 )
-from embcompress.vocabulary import Vocabulary
+from embcompress.vocabulary import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from embcompress.index import HammingIndex
@@ -327,7 +326,7 @@ class CompressedVectors(WordVectors):
             if name.startswith(prefix)
         }
         return cls(
-            _read_vocabulary(container, len(codes)),
+            read_vocabulary(container, len(codes)),
             codes,
             encoder,
             quantizer=container.value("quantizer"),
@@ -394,9 +393,24 @@ class CompressedVectors(WordVectors):
                 distances, indices = self.index.search(code, k)
                 return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
             query = encoder.values(code)[0]
-        scores = asymmetric_scores(encoder.per_bit(query[None, :]), self.codes, self.n_bits)[0]
-        lengths = self._lengths * np.float32(np.linalg.norm(query))
-        return top_k(scores / np.maximum(lengths, np.float32(1e-30)), k)
+        length = np.maximum(np.float32(np.linalg.norm(query)), np.float32(1e-30))
+        return top_k(self.scores(query[None, :])[0] / length, k)
+
+    def scores(self, queries: Floats) -> npt.NDArray[np.float32]:
+        """Scores of real-valued queries against all codes: cosines times the query's length.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_directions)
+            Projections, or the whole numbers of codes.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_queries, n)
+        """
+        scores = asymmetric_scores(self.encoder.per_bit(queries), self.codes, self.n_bits)
+        scores /= self._lengths
+        return scores
 
 
 def learned(quantizer: Quantizer) -> dict[str, float]:
@@ -421,19 +435,6 @@ def learned(quantizer: Quantizer) -> dict[str, float]:
     if hasattr(quantizer, "isotropy_"):
         found["isotropy_before"], found["isotropy_after"] = quantizer.isotropy_
     return found
-
-
-def _read_vocabulary(container: Container, n: int) -> Vocabulary:
-    blob = container.tensor("vocab", (np.uint8,), 1)
-    offsets = container.tensor("vocab_offsets", (np.uint32, np.int64), 1)
-    path = Path(container.path)
-    if len(offsets) != n + 1:
-        raise FormatError(f"{path}: {len(offsets)} word positions, expected {n + 1} for {n} codes")
-    if int(offsets[0]) != 0 or int(offsets[-1]) != len(blob) or (offsets[1:] < offsets[:-1]).any():
-        raise FormatError(
-            f"{path}: word positions are out of order or do not span the {len(blob)} bytes of words"
-        )
-    return Vocabulary(blob, offsets)
 
 
 def _read_source(container: Container) -> Source | None:

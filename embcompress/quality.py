@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import asymmetric_scores
 from embcompress.compressed import SCORINGS, CompressedVectors
 from embcompress.encoder import unit_rows
 from embcompress.evaluation.retrieval import check_size, draw_queries, hits, nearest_others
@@ -127,13 +126,12 @@ def _nearest_codes(
 ) -> npt.NDArray[np.int64]:
     """Nearest words by code, the query itself left out."""
     encoder = small.encoder
-    if scoring == "asymmetric" or encoder.n_second:
+    if scoring == "asymmetric":
         asking = encoder.project(vectors.vectors[queries])
-        if scoring == "hamming":
-            asking = encoder.values(encoder.cut(asking))
-        scores = asymmetric_scores(encoder.per_bit(asking), small.codes, small.n_bits)
-        scores /= np.maximum(encoder.value_lengths(small.codes), np.float32(1e-30))
-        return nearest_others(scores, queries, k)
+        return nearest_others(small.scores(asking), queries, k)
+    if encoder.n_second:
+        asking = encoder.values(small.codes[queries])
+        return nearest_others(small.scores(asking), queries, k)
     _, found = small.index.search(small.codes[queries], k + 1)
     # the query is among them, unless more than k words have its code
     own = found == queries[:, None]

@@ -10,7 +10,9 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Vocabulary"]
+from embcompress.container import Container, FormatError
+
+__all__ = ["Vocabulary", "read_vocabulary"]
 
 # Look-ups by scanning cost about 2 ms per million words; a dict costs about 0.4 s per million
 # once. After this many scans the dict is the better deal.
@@ -181,3 +183,33 @@ class Vocabulary(Sequence[str]):
                 return None
             candidates = candidates[self.blob[starts[candidates] + place] == byte]
         return int(candidates[0]) if len(candidates) else None
+
+
+def read_vocabulary(container: Container, n: int) -> Vocabulary:
+    """Words of an opened file.
+
+    Parameters
+    ----------
+    container : Container
+    n : int
+        Number of words that there must be.
+
+    Returns
+    -------
+    Vocabulary
+
+    Raises
+    ------
+    FormatError
+        If their number is another, or their positions are out of order.
+    """
+    blob = container.tensor("vocab", (np.uint8,), 1)
+    offsets = container.tensor("vocab_offsets", (np.uint32, np.int64), 1)
+    path = container.path
+    if len(offsets) != n + 1:
+        raise FormatError(f"{path}: {len(offsets)} word positions, expected {n + 1} for {n} codes")
+    if int(offsets[0]) != 0 or int(offsets[-1]) != len(blob) or (offsets[1:] < offsets[:-1]).any():
+        raise FormatError(
+            f"{path}: word positions are out of order or do not span the {len(blob)} bytes of words"
+        )
+    return Vocabulary(blob, offsets)
