@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "embcompress"
 
 # lowest first; a part may import its own layer and those before it
 LAYERS = [
-    {"_optional", "_version", "codes", "container", "progress", "sampling"},
+    {"_compiled", "_optional", "_version", "codes", "container", "progress", "sampling"},
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "training"},
     {"compressed", "formats", "quantizers", "pruning"},
@@ -23,7 +23,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # package -> parts that may import it
 CONFINED = {
     "torch": {"training", "heads", "pruning", "quantizers", "augmentation"},
-    "numba": {"runtime", "formats"},
+    "numba": {"_compiled", "runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
     "faiss": {"index", "rescoring", "evaluation"},
     "gensim": {"formats"},

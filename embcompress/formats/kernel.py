@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from embcompress._compiled import compiled
 from embcompress.formats.kernel_access import (
     byte_at,
-    compiled,
     eight_bytes_at,
     non_digits_at,
     put,

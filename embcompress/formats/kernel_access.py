@@ -9,40 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, njit, types
+from numba import extending, types
 
 intrinsic: Any = extending.intrinsic  # untyped: what it decorates is called otherwise than declared
 
-__all__ = ["byte_at", "compiled", "eight_bytes_at", "non_digits_at", "put", "trailing_zeros"]
-
-
-def compiled(signature: Any = None, *, inline: str = "never") -> Any:
-    """Compile a function that holds no Python objects, for all threads, and keep it on disk.
-
-    numba keeps it beside the package or in the user's cache folder; where neither can be written
-    it is compiled anew in each process.
-
-    Parameters
-    ----------
-    signature : numba signature, optional
-        Compile for these types only. Default: for those of the callers.
-    inline : {"never", "always"}
-
-    Returns
-    -------
-    decorator
-    """
-
-    def decorate(function: Any) -> Any:
-        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "inline": inline}
-        try:
-            return njit(signature, cache=True, **options)(function)
-        except RuntimeError as error:
-            if "cannot cache" not in str(error):
-                raise
-            return njit(signature, **options)(function)
-
-    return decorate
+__all__ = ["byte_at", "eight_bytes_at", "non_digits_at", "put", "trailing_zeros"]
 
 
 def _pointer(context: Any, builder: Any, signature: Any, args: Any) -> Any:

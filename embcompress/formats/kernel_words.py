@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from embcompress.formats.kernel_access import byte_at, compiled, eight_bytes_at
+from embcompress._compiled import compiled
+from embcompress.formats.kernel_access import byte_at, eight_bytes_at
 
 __all__ = ["count_lines", "gather_words", "insert_words", "rehash", "split_rows"]
 

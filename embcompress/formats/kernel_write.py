@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from embcompress.formats.kernel_access import compiled
+from embcompress._compiled import compiled
 
 __all__ = ["write_rows"]
 

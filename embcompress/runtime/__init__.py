@@ -1,0 +1,1 @@
+"""Speed from the zeros: compiled sparse inference. Needs no PyTorch."""

@@ -1,0 +1,1 @@
+"""Compiled loops: what the steps of a program do."""

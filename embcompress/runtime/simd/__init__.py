@@ -1,0 +1,76 @@
+"""Vectors of 16 numbers for the compiled kernels: one small set of operations, any processor.
+
+numba has no vectors of its own, and what it makes of plain loops is several times slower than the
+machine. The operations here emit LLVM's vector operations on 16 lanes, and LLVM selects the
+instructions: one register with AVX-512, two with AVX2, four with NEON or SSE. A *tile* is a tuple
+of vectors that stays in registers; how many fit is `TILE`.
+
+Every operation has a twin in NumPy that does the same to plain arrays. With
+``NUMBA_DISABLE_JIT=1`` the twins take the place of the operations, and all kernels run as Python.
+Indices are not checked: kernels get arrays that the compiler has checked.
+"""
+
+from embcompress.runtime.simd.codegen import LANES, TILE, VNNI, host_features
+from embcompress.runtime.simd.tiles import (
+    dot_tile,
+    fma_columns,
+    fma_shifted,
+    fma_tile,
+    item,
+    store_tile,
+    sum_tile,
+    transposed,
+    zeros,
+    zeros_int,
+)
+from embcompress.runtime.simd.vectors import (
+    absolute,
+    add,
+    bound,
+    divide,
+    exp,
+    fma,
+    largest,
+    load,
+    maximum,
+    multiply,
+    quantized,
+    select_positive,
+    splat,
+    store,
+    subtract,
+    to_float,
+)
+
+__all__ = [
+    "LANES",
+    "TILE",
+    "VNNI",
+    "absolute",
+    "add",
+    "bound",
+    "divide",
+    "dot_tile",
+    "exp",
+    "fma",
+    "fma_columns",
+    "fma_shifted",
+    "fma_tile",
+    "host_features",
+    "item",
+    "largest",
+    "load",
+    "maximum",
+    "multiply",
+    "quantized",
+    "select_positive",
+    "splat",
+    "store",
+    "store_tile",
+    "subtract",
+    "sum_tile",
+    "to_float",
+    "transposed",
+    "zeros",
+    "zeros_int",
+]
