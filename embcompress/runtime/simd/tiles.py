@@ -80,6 +80,17 @@ def sum_tile(typing: Any, tile: Any) -> Any:
     return result(tile), generate
 
 
+@operation(lambda vector, n: (vector,) * n)
+def repeat(typing: Any, vector: Any, n: Any) -> Any:
+    """Tile of `n` times the same vector; `n` is a constant."""
+    tile = types.UniTuple(vector, n.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.pack_array(builder, [args[0]] * tile.count)
+
+    return tile(vector, n), generate
+
+
 def _fma_tile_twin(tile: Any, vector: Any, x: Any, i: int, stride: int) -> Any:
     return tuple(part + vector * x[i + b * stride] for b, part in enumerate(tile))
 
@@ -183,6 +194,40 @@ def dot_tile(typing: Any, tile: Any, values: Any, i: Any, x: Any, j: Any, stride
     return tile(tile, values, types.int64, x, types.int64, types.int64), generate
 
 
+def _dot_columns_twin(
+    tile: Any, values: Any, i: int, x: Any, start: int, columns: Any, c: int
+) -> Any:
+    return tuple(
+        _dot_tile_twin((part,), values, i + 4 * LANES * u, x, start + int(columns[c + u]), 1)[0]
+        for u, part in enumerate(tile)
+    )
+
+
+@operation(_dot_columns_twin)
+def dot_columns(
+    typing: Any, tile: Any, values: Any, i: Any, x: Any, start: Any, columns: Any, c: Any
+) -> Any:
+    """Add products of ``values[i + 64 u:][:64]`` and the quad ``x[start + columns[c + u]]``.
+
+    To vector u of a tile of int32; see :func:`dot_tile`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        weight = pointer(context, builder, signature.args[1], args[1], args[2])
+        inputs = pointer(context, builder, signature.args[3], args[3], args[4])
+        column = pointer(context, builder, signature.args[5], args[5], args[6])
+        sums = []
+        for u, part in enumerate(parts(builder, args[0], tile.count)):
+            place = builder.zext(builder.load(moved(builder, column, u)), I64)
+            quad = spread(builder, builder.load(builder.gep(inputs, [place])))
+            signed = read(builder, moved(builder, weight, 4 * LANES * u), BYTES)
+            sums.append(dot4(builder, part, builder.bitcast(quad, BYTES), signed))
+        return cgutils.pack_array(builder, sums)
+
+    index = types.int64
+    return tile(tile, values, index, x, index, columns, index), generate
+
+
 def _store_tile_twin(tile: Any, out: Any, i: int, stride: int) -> None:
     for b, part in enumerate(tile):
         out[i + b * stride : i + b * stride + LANES] = part
@@ -201,38 +246,69 @@ def store_tile(typing: Any, tile: Any, out: Any, i: Any, stride: Any) -> Any:
     return types.void(tile, out, types.int64, types.int64), generate
 
 
-def _transposed_twin(x: Any, i: int, stride: int, out: Any, j: int, step: int) -> None:
+def _store_tile_bits_twin(tile: Any, out: Any, i: int, stride: int) -> None:
+    for b, part in enumerate(tile):
+        out[i + b * stride : i + b * stride + LANES] = part.view(np.float32)
+
+
+@operation(_store_tile_bits_twin)
+def store_tile_bits(typing: Any, tile: Any, out: Any, i: Any, stride: Any) -> Any:
+    """Write a tile of int32 to an array of float32, bit for bit."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = pointer(context, builder, signature.args[1], args[1], args[2])
+        for b, part in enumerate(parts(builder, args[0], tile.count)):
+            write(builder, part, moved(builder, start, b, args[3]))
+        return context.get_dummy_value()
+
+    return types.void(tile, out, types.int64, types.int64), generate
+
+
+def _transposed_twin(x: Any, i: int, stride: int, last: int, count: int, out: Any, j: int) -> None:
     for k in range(LANES):
-        for b in range(LANES):
-            out[j + k * step + b] = x[i + b * stride + k]
+        for b in range(count):
+            out[j + k * count + b] = x[i + min(b, last) * stride + k]
 
 
 @operation(_transposed_twin)
-def transposed(typing: Any, x: Any, i: Any, stride: Any, out: Any, j: Any, step: Any) -> Any:
-    """Copy a square: ``out[j + k * step + b] = x[i + b * stride + k]`` for k, b below 16."""
+def transposed(
+    typing: Any, x: Any, i: Any, stride: Any, last: Any, count: Any, out: Any, j: Any
+) -> Any:
+    """Copy 16 columns of `count` rows, row by row, to `count` numbers for each column.
+
+    ``out[j + k * count + b] = x[i + min(b, last) * stride + k]`` for k < 16 and b < count; `count`
+    is a constant 2, 4, 8 or 16. Rows after `last` repeat it.
+    """
     vector = FLOATS if x.dtype == types.float32 else INTS
+    n = count.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         source = pointer(context, builder, signature.args[0], args[0], args[1])
-        rows = [read(builder, moved(builder, source, b, args[2]), vector) for b in range(LANES)]
-        target = pointer(context, builder, signature.args[3], args[3], args[4])
-        for width in (8, 4, 2, 1):  # swap ever smaller squares across the diagonal
-            rows = _swapped(builder, rows, width)
+        rows = []
+        for b in range(n):
+            row = ir.Constant(I64, b)
+            row = builder.select(builder.icmp_signed("<", row, args[3]), row, args[3])
+            rows.append(read(builder, builder.gep(source, [builder.mul(row, args[2])]), vector))
+        for _ in range(n.bit_length() - 1):
+            rows = _interleaved(builder, rows)
+        target = pointer(context, builder, signature.args[5], args[5], args[6])
         for k, row in enumerate(rows):
-            write(builder, row, moved(builder, target, k, args[5]))
+            write(builder, row, moved(builder, target, LANES * k))
         return context.get_dummy_value()
 
     index = types.int64
-    return types.void(x, index, index, out, index, index), generate
+    return types.void(x, index, index, index, count, out, index), generate
 
 
-def _swapped(builder: Any, rows: list[Any], width: int) -> list[Any]:
-    low = [k if not k & width else k - width + LANES for k in range(LANES)]
-    high = [k + width if not k & width else k + LANES for k in range(LANES)]
-    swapped: list[Any] = [None] * LANES
-    for b in range(LANES):
-        if not b & width:
-            first, second = rows[b], rows[b + width]
-            swapped[b] = builder.shuffle_vector(first, second, ir.Constant(INTS, low))
-            swapped[b + width] = builder.shuffle_vector(first, second, ir.Constant(INTS, high))
-    return swapped
+def _interleaved(builder: Any, rows: list[Any]) -> list[Any]:
+    """Zip the first half of the rows with the second: a bit of the row moves into the lane."""
+    half = LANES // 2
+    low = [lane // 2 + LANES * (lane % 2) for lane in range(LANES)]
+    high = [lane + half for lane in low]
+    zipped: list[list[Any]] = [[], []]
+    middle = len(rows) // 2
+    for first, second in zip(rows[:middle], rows[middle:], strict=True):
+        for part, lanes in zip(zipped, (low, high), strict=True):
+            part.append(builder.shuffle_vector(first, second, ir.Constant(INTS, lanes)))
+    # the top bit of the lane becomes the lowest of the row
+    return [row for pair in zip(*zipped, strict=True) for row in pair]

@@ -37,6 +37,26 @@ def load(typing: Any, x: Any, i: Any) -> Any:
     return f32x16(x, types.int64), generate
 
 
+@operation(lambda x, i: np.array(x[i : i + LANES], np.int32))
+def load_int(typing: Any, x: Any, i: Any) -> Any:
+    """Vector of 16 integers from ``x[i]`` on, which is int32."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return read(builder, pointer(context, builder, signature.args[0], *args), INTS)
+
+    return i32x16(x, types.int64), generate
+
+
+@operation(lambda x, i: np.array(x[i : i + LANES], np.float32).view(np.int32))
+def load_bits(typing: Any, x: Any, i: Any) -> Any:
+    """Vector of the 16 integers whose bits lie in an array of float32 from ``x[i]`` on."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return read(builder, pointer(context, builder, signature.args[0], *args), INTS)
+
+    return i32x16(x, types.int64), generate
+
+
 def _store_twin(vector: Any, out: Any, i: int) -> None:
     out[i : i + LANES] = vector
 
@@ -77,6 +97,16 @@ def _of_vectors(emit: Callable[..., Any], n: int) -> Any:
 def add(typing: Any, a: Any, b: Any) -> Any:
     """Sum."""
     return _of_vectors(lambda builder, a, b: builder.fadd(a, b), 2)
+
+
+@operation(lambda a, b: a + b)
+def add_int(typing: Any, a: Any, b: Any) -> Any:
+    """Sum of two vectors of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.add(*args)
+
+    return i32x16(i32x16, i32x16), generate
 
 
 @operation(lambda a, b: a - b)

@@ -1,0 +1,148 @@
+"""One linear step: rows in, rows out, whatever way its weights lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcompress._compiled import compiled
+from embcompress.runtime import simd
+from embcompress.runtime.kernels import fields as f
+from embcompress.runtime.kernels.activations import activate_rows
+from embcompress.runtime.kernels.csr import csr_many, csr_one
+from embcompress.runtime.kernels.panels import combine, pack, panels_many, panels_one, tile_for
+from embcompress.runtime.kernels.panels_int8 import panels_int8, quantize_row
+
+__all__ = ["linear"]
+
+_LANES, _TILE = simd.LANES, simd.TILE
+# rows from which laying them for single weights pays
+_CSR_ROWS = 3
+
+
+@compiled()
+def linear(
+    code: Any, i: int, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
+    x: Any, at: int, stride: int, n: int, to: int, out_stride: int,
+) -> None:  # fmt: skip
+    """Multiply `n` rows of `x` by the weights of step `i`, add biases, apply the activation.
+
+    Rows go to ``work[to:]``, which has room for `n` rounded up to whole tiles.
+    """
+    layout = code[i, f.LAYOUT]
+    size = _LANES if layout == f.CSR else _TILE
+    row = 0
+    while row < n:
+        m = min(n - row, size)
+        source, target = at + row * stride, to + row * out_stride
+        if layout == f.PANELS:
+            _panels(code, i, floats, ints, work, x, source, stride, m, target, out_stride)
+        elif layout == f.PANELS_INT8:
+            _panels_int8(
+                code, i, floats, octets, ints, work, quads, quad_bytes, x, source, stride, m,
+                target, out_stride,
+            )  # fmt: skip
+        else:
+            _csr(code, i, floats, ints, work, x, source, stride, m, target, out_stride)
+        row += m
+
+
+@compiled()
+def _panels(
+    code: Any, i: int, floats: Any, ints: Any, work: Any, x: Any, at: int, stride: int, n: int,
+    to: int, out_stride: int,
+) -> None:  # fmt: skip
+    scattered = code[i, f.COMBINE_STARTS] >= 0
+    n_panels, activation = code[i, f.N_PANELS], code[i, f.ACTIVATION]
+    target, step, kind = to, out_stride, activation
+    if scattered:
+        target, step, kind = code[i, f.PARTS], n_panels * _LANES, 0
+    if n == 1:
+        panels_one(
+            x, at, floats, code[i, f.VALUES], code[i, f.BIAS], ints, code[i, f.STARTS],
+            code[i, f.COLUMNS], n_panels, work, target, kind,
+        )  # fmt: skip
+    else:
+        tile, packed = tile_for(n), code[i, f.PACKED]
+        pack(x, at, stride, n, code[i, f.WIDTH], tile, work, packed)
+        panels_many(
+            work, packed, tile, floats, code[i, f.VALUES], code[i, f.BIAS], ints,
+            code[i, f.STARTS], code[i, f.COLUMNS], n_panels, work, target, step, kind,
+        )  # fmt: skip
+    if scattered:
+        _combine(code, i, floats, ints, work, target, step, n, to, out_stride)
+
+
+@compiled()
+def _combine(
+    code: Any, i: int, floats: Any, ints: Any, work: Any, parts: int, parts_stride: int, n: int,
+    to: int, out_stride: int,
+) -> None:  # fmt: skip
+    combine(
+        work, parts, parts_stride, n, ints, code[i, f.COMBINE_STARTS], code[i, f.COMBINE_INDEX],
+        floats, code[i, f.COMBINE_BIAS], code[i, f.OUTPUTS], work, to, out_stride,
+    )  # fmt: skip
+    if code[i, f.ACTIVATION] != 0:
+        activate_rows(work, to, out_stride, n, code[i, f.OUTPUTS], code[i, f.ACTIVATION])
+
+
+@compiled()
+def _panels_int8(
+    code: Any, i: int, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
+    x: Any, at: int, stride: int, n: int, to: int, out_stride: int,
+) -> None:  # fmt: skip
+    scattered = code[i, f.COMBINE_STARTS] >= 0
+    n_panels, n_quads = code[i, f.N_PANELS], code[i, f.N_BYTES] // 4
+    first, tile = code[i, f.QUADS], 1 if n == 1 else tile_for(n)
+    # the scales of the rows lie where a tile of floats would
+    scales_at = code[i, f.PACKED]
+    fixed = np.float32(0)
+    if code[i, f.SCALE] >= 0:
+        fixed = floats[code[i, f.SCALE]]
+    for b in range(n):
+        work[scales_at + b] = quantize_row(
+            x, at + b * stride, code[i, f.WIDTH], ints, code[i, f.ORDER], code[i, f.N_BYTES],
+            fixed, quad_bytes, 4 * (first + b * n_quads),
+        )  # fmt: skip
+    if tile > 1:
+        pack(quads, first, n_quads, n, n_quads, tile, quads, code[i, f.PACKED_QUADS])
+        first = code[i, f.PACKED_QUADS]
+        for b in range(n, tile):
+            work[scales_at + b] = 0
+    target, step, kind = to, out_stride, code[i, f.ACTIVATION]
+    if scattered:
+        target, step, kind = code[i, f.PARTS], n_panels * _LANES, 0
+    panels_int8(
+        quads, first, tile, work, scales_at, octets, code[i, f.VALUES], floats, code[i, f.BIAS],
+        code[i, f.STEPS], ints, code[i, f.BEGIN], code[i, f.STARTS], code[i, f.COLUMNS], n_panels,
+        work, target, step, kind,
+    )  # fmt: skip
+    if scattered:
+        _combine(code, i, floats, ints, work, target, step, n, to, out_stride)
+
+
+@compiled()
+def _csr(
+    code: Any, i: int, floats: Any, ints: Any, work: Any, x: Any, at: int, stride: int, n: int,
+    to: int, out_stride: int,
+) -> None:  # fmt: skip
+    values, bias = code[i, f.VALUES], code[i, f.BIAS]
+    starts, columns = code[i, f.STARTS], code[i, f.COLUMNS]
+    outputs, activation = code[i, f.OUTPUTS], code[i, f.ACTIVATION]
+    if n < _CSR_ROWS:
+        for b in range(n):
+            place = to + b * out_stride
+            csr_one(
+                x, at + b * stride, floats, values, bias, ints, starts, columns, outputs, work,
+                place,
+            )  # fmt: skip
+        if activation != 0:
+            activate_rows(work, to, out_stride, n, outputs, activation)
+        return
+    packed = code[i, f.PACKED]
+    pack(x, at, stride, n, code[i, f.WIDTH], _LANES, work, packed)
+    csr_many(
+        work, packed, floats, values, bias, ints, starts, columns, outputs, work, to, out_stride,
+        n, activation, packed + code[i, f.WIDTH] * _LANES,
+    )  # fmt: skip
