@@ -110,9 +110,16 @@ class Assembler:
         raise NotImplementedError(type(node.record).__name__)
 
     def _finish(self) -> None:
+        """Bring the output out: by the last step itself where its rows are whole vectors."""
         buffer, self.width = self._values[self.graph.nodes[-1].name]
         assert isinstance(buffer, Buffer)
         self.by_frame = buffer.per == "frame"
+        last = self.steps[-1]
+        linear = last.fields[f.OP] == f.LINEAR and last.buffers.get(f.TARGET) is buffer
+        if linear and self.width % simd.LANES == 0 and not self.by_frame:
+            last.buffers = {k: v for k, v in last.buffers.items() if k != f.TARGET}
+            last.fields |= {f.TARGET: 0, f.TARGET_STRIDE: self.width, f.TO_OUTPUT: 1}
+            return
         fields = {
             f.OP: f.COPY_ROWS, f.WIDTH: self.width, f.SOURCE_STRIDE: buffer.stride,
             f.BY_FRAME: int(self.by_frame),

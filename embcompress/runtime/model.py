@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.codes import check_codes, unpack_signs
+from embcompress.runtime import simd
 from embcompress.runtime.assembler import Assembler
+from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.machine import run
 from embcompress.runtime.records import Graph
 from embcompress.runtime.steps import Plan
@@ -26,8 +27,7 @@ _ROWS, _SEQUENCES, _MAPS = 64, 16, 4
 # floats of the workspace above which fewer sequences go together
 _WORK = 16_000_000
 _PLANS = 8
-_NOTHING = np.zeros((1, 0), np.float32)
-_ONE = np.ones(_ROWS, np.int64)
+_FLOAT = np.dtype(np.float32)
 
 
 class Program:
@@ -66,6 +66,9 @@ class Program:
         self._arrays = arenas.floats.build(), arenas.octets.build(), arenas.ints.build()
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
         self._state_size = assembler.state_size
+        self._plain = self.kind == "rows"
+        # the last step writes whole tiles of rows
+        self._tiles = self._steps[-1].fields.get(f.TO_OUTPUT) == 1
 
     def __call__(
         self, x: npt.ArrayLike, state: npt.ArrayLike | None = None, *, n_jobs: int = 1
@@ -96,20 +99,17 @@ class Program:
         ValueError
             If the shape does not fit, or numbers are not finite where they must be.
         """
-        rows, n_frames, lengths = self._input(x)
-        n = len(rows)
-        states = self._state(state, n)
-        per_row = n_frames if self._by_frame else 1
-        out = np.empty((n, per_row * self.n_outputs), np.float32)
-        step = self._chunk(n_frames)
-        if n <= step:
-            self._run(rows, states, lengths, n_frames, out)
-        elif n_jobs == 1:
-            for part in _parts(n, step):
-                self._run(rows[part], states[part], _slice(lengths, part), n_frames, out[part])
+        n_frames, lengths = 1, None
+        # what most calls are needs no more looking at
+        if type(x) is np.ndarray and x.dtype is _FLOAT and x.flags.c_contiguous and self._plain:
+            if x.shape[1:] != self.input_shape:
+                raise ValueError(self._wrong_shape(x.shape))
         else:
-            self._share(rows, states, lengths, n_frames, out, step, n_jobs)
-        return out.reshape(n, n_frames, self.n_outputs) if self._by_frame else out
+            x, n_frames, lengths = self._input(x)
+        n = len(x)
+        if n <= self._chunk(n_frames) and state is None:
+            return self._run(x, None, lengths, n_frames)
+        return self._run_parts(x, self._check_state(state, n), lengths, n_frames, n_jobs)
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Logits.
@@ -160,34 +160,49 @@ class Program:
             raise ValueError("this program is no classifier; call it for its outputs")
         return self.classes_
 
-    def _share(
-        self, rows: Floats, states: Floats, lengths: Lengths, n_frames: int, out: Floats,
-        step: int, n_jobs: int,
-    ) -> None:  # fmt: skip
-        """Give each thread every so manieth part of the samples; the kernels hold no lock."""
+    def _run_parts(
+        self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int, n_jobs: int
+    ) -> Floats:
+        """Some samples at a time; the threads share the parts, and the kernels hold no lock."""
+        step = self._chunk(n_frames)
+        parts = [slice(start, start + step) for start in range(0, len(x), step)] or [slice(0)]
 
-        def work(job: int) -> None:
-            for part in list(_parts(len(rows), step))[job::n_jobs]:
-                self._run(rows[part], states[part], _slice(lengths, part), n_frames, out[part])
+        def work(part: slice) -> Floats:
+            states = None if state is None else state[part]
+            return self._run(x[part], states, None if lengths is None else lengths[part], n_frames)
 
-        with ThreadPoolExecutor(n_jobs) as pool:
-            list(pool.map(work, range(n_jobs)))
+        if n_jobs == 1 or len(parts) == 1:
+            found = [work(part) for part in parts]
+        else:
+            with ThreadPoolExecutor(min(n_jobs, len(parts))) as pool:
+                found = list(pool.map(work, parts))
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _run(
-        self, rows: Floats, states: Floats, lengths: Lengths, n_frames: int, out: Floats
-    ) -> None:
-        key = (len(rows), n_frames)
+        self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int
+    ) -> Floats:
+        n = x.shape[0]
+        key = (n, n_frames)
         # taken out while it is used, so that no other thread finds it
         plan = self._plans.pop(key, None)
         if plan is None:
-            plan = Plan.of(self._steps, *key, self._n_quads)
-        run(
-            plan.code, *self._arrays, plan.work, plan.quads, plan.octets, rows.reshape(-1),
-            states.reshape(-1), lengths, len(rows), n_frames, out.reshape(-1),
-        )  # fmt: skip
+            plan = Plan(
+                self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size
+            )  # fmt: skip
+        if lengths is not None:
+            plan.lengths[:] = lengths
+        if self._state_size:
+            plan.state[:] = 0 if state is None else state
+        width = n_frames * self.n_outputs if self._by_frame else self.n_outputs
+        room = n + simd.LANES if self._tiles and n > 1 else n
+        out = np.empty((room, width), np.float32)
+        run(plan.table, x, out, n, n_frames)
         self._plans[key] = plan
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)
+        if room > n:
+            out = out[:n]
+        return out.reshape(n, n_frames, self.n_outputs) if self._by_frame else out
 
     def _chunk(self, n_frames: int) -> int:
         if self.kind == "maps":
@@ -197,45 +212,41 @@ class Program:
         one = Plan.size_of(self._steps, 1, n_frames)
         return int(np.clip(_WORK // max(one, 1), 1, _SEQUENCES))
 
-    def _input(self, x: npt.ArrayLike) -> tuple[Floats, int, Lengths]:
-        """Rows of float32 without gaps, the number of frames, and lengths."""
+    def _input(self, x: npt.ArrayLike) -> tuple[Floats, int, Lengths | None]:
+        """Samples of float32 without gaps as rows, the number of frames, and lengths."""
         if self.kind == "codes":
             codes = check_codes(x, self.input_shape[0])
-            return unpack_signs(codes, self.input_shape[0]), 1, _ONE
-        if type(x) is np.ndarray and x.dtype == np.float32 and x.flags.c_contiguous:
-            array: Any = x
-        else:
-            array = _as_floats(x)
+            return unpack_signs(codes, self.input_shape[0]), 1, None
+        array = _as_floats(x)
         if self.kind == "frames":
             return self._frames(array)
         if array.shape[1:] != self.input_shape:
-            expected = ", ".join(map(str, self.input_shape))
-            raise ValueError(f"x has shape {array.shape}; the program takes (n, {expected})")
-        return array, 1, _ONE
+            raise ValueError(self._wrong_shape(array.shape))
+        return array.reshape(len(array), -1), 1, None
+
+    def _wrong_shape(self, shape: tuple[int, ...]) -> str:
+        expected = ", ".join(map(str, self.input_shape))
+        return f"x has shape {shape}; the program takes (n, {expected})"
 
     def _frames(self, array: Floats) -> tuple[Floats, int, Lengths]:
         if array.ndim != 3 or array.shape[2] != self.input_shape[-1]:
             raise ValueError(
                 f"x has shape {array.shape}; the program takes (n, time, {self.input_shape[-1]})"
             )
+        n, n_frames, _ = array.shape
         missing = np.isnan(array[:, :, 0])
-        lengths = array.shape[1] - missing.sum(axis=1)
-        if (
-            array.shape[1]
-            and not (missing == (np.arange(array.shape[1]) >= lengths[:, None])).all()
-        ):
+        lengths = n_frames - missing.sum(axis=1)
+        if not (missing == (np.arange(n_frames) >= lengths[:, None])).all():
             raise ValueError("frames of NaN must come after the end of a sequence")
-        if len(array) and (array.shape[1] == 0 or (lengths == 0).any()):
+        if n and (n_frames == 0 or (lengths == 0).any()):
             raise ValueError("a sequence has no frames")
-        return array, array.shape[1], lengths.astype(np.int64)
+        return array.reshape(n, -1), n_frames, lengths
 
-    def _state(self, state: npt.ArrayLike | None, n: int) -> Floats:
-        if self._state_size == 0:
-            if state is not None:
-                raise ValueError("the program has no cell that takes a state")
-            return np.broadcast_to(_NOTHING, (n, 0)) if n > 1 else _NOTHING
+    def _check_state(self, state: npt.ArrayLike | None, n: int) -> Floats | None:
         if state is None:
-            return np.zeros((n, self._state_size), np.float32)
+            return None
+        if self._state_size == 0:
+            raise ValueError("the program has no cell that takes a state")
         array = _as_floats(state)
         if array.shape != (n, self._state_size):
             raise ValueError(
@@ -249,11 +260,3 @@ def _as_floats(x: npt.ArrayLike) -> Floats:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"x is an array of {array.dtype}; real numbers are needed")
     return np.ascontiguousarray(array, np.float32)
-
-
-def _slice(lengths: Lengths, part: slice) -> Lengths:
-    return lengths if lengths is _ONE else lengths[part]
-
-
-def _parts(n: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))

@@ -71,53 +71,52 @@ class Step:
         return [*self.buffers.values(), *self.reads]
 
 
-@dataclass(eq=False)
 class Plan:
     """The table for one number of samples and frames, and its workspace.
 
+    Parameters
+    ----------
+    steps : sequence of Step
+    n, n_frames : int
+    arrays : sequence of ndarray
+        What the steps read: float32, int8, int32.
+    n_quads : int
+        Of the workspace of quantized inputs.
+    state_size : int
+        Numbers of a state that the caller gives.
+
     Attributes
     ----------
-    code : ndarray of int64, shape (steps, N_FIELDS)
-    work : ndarray of float32
-    quads : ndarray of int32
-    octets : ndarray of uint8
-        `quads` as bytes.
+    table : ndarray of int64
+        Addresses, as :func:`embcompress.runtime.kernels.machine.run` takes them; the arrays are
+        kept alive by this object.
+    state : ndarray of float32, shape (n, state_size)
+    lengths : ndarray of int64, shape (n,)
+        Both to be filled in before a run.
     """
 
-    code: npt.NDArray[np.int64]
-    work: npt.NDArray[np.float32]
-    quads: npt.NDArray[np.int32]
-    octets: npt.NDArray[np.uint8]
-
-    @staticmethod
-    def size_of(steps: Sequence[Step], n: int, n_frames: int) -> int:
-        """Floats of the workspace for so many samples and frames."""
-        return _places(steps, n, n_frames)[1]
-
-    @classmethod
-    def of(cls, steps: Sequence[Step], n: int, n_frames: int, n_quads: int) -> Plan:
-        """Give every buffer a place.
-
-        Parameters
-        ----------
-        steps : sequence of Step
-        n, n_frames : int
-        n_quads : int
-            Of the workspace of quantized inputs.
-
-        Returns
-        -------
-        Plan
-        """
+    def __init__(
+        self, steps: Sequence[Step], n: int, n_frames: int, arrays: Sequence[npt.NDArray],
+        n_quads: int, state_size: int,
+    ) -> None:  # fmt: skip
         places, size = _places(steps, n, n_frames)
-        code = np.full((len(steps), f.N_FIELDS), 0, np.int64)
+        code = np.zeros((len(steps), f.N_FIELDS), np.int64)
         for row, step in zip(code, steps, strict=True):
             for column, value in step.fields.items():
                 row[column] = value
             for column, buffer in step.buffers.items():
                 row[column] = places[id(buffer)]
-        quads = aligned(n_quads + _LINE, np.int32)
-        return cls(code, aligned(size + _LINE, np.float32), quads, quads.view(np.uint8))
+        work, quads = aligned(size + _LINE, np.float32), aligned(n_quads + _LINE, np.int32)
+        self.state = np.zeros((n, state_size), np.float32)
+        self.lengths = np.full(n, n_frames, np.int64)
+        octets = quads.view(np.uint8)
+        self._arrays = (code, *arrays, work, quads, octets, self.state, self.lengths)
+        self.table = np.array([v for a in self._arrays for v in (a.ctypes.data, a.size)], np.int64)
+
+    @staticmethod
+    def size_of(steps: Sequence[Step], n: int, n_frames: int) -> int:
+        """Floats of the workspace for so many samples and frames."""
+        return _places(steps, n, n_frames)[1]
 
 
 def _places(steps: Sequence[Step], n: int, n_frames: int) -> tuple[dict[int, int], int]:

@@ -53,4 +53,6 @@ OFFSET = 15  # of these units in a row of the target
 CELL = 16  # 0: GRU, 1: LSTM
 STATE_BIAS = 17  # in `floats`: added to the states' part of the new gate (GRU)
 
+TO_OUTPUT = 30  # 1: the step writes the output of the program itself
+
 N_FIELDS = 32

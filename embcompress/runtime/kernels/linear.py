@@ -24,11 +24,11 @@ _CSR_ROWS = 3
 @compiled()
 def linear(
     code: Any, i: int, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
-    x: Any, at: int, stride: int, n: int, to: int, out_stride: int,
+    x: Any, at: int, stride: int, n: int, out: Any, to: int, out_stride: int,
 ) -> None:  # fmt: skip
     """Multiply `n` rows of `x` by the weights of step `i`, add biases, apply the activation.
 
-    Rows go to ``work[to:]``, which has room for `n` rounded up to whole tiles.
+    Rows go to ``out[to:]``, which has room for `n` rounded up to whole tiles.
     """
     layout = code[i, f.LAYOUT]
     size = _LANES if layout == f.CSR else _TILE
@@ -37,62 +37,62 @@ def linear(
         m = min(n - row, size)
         source, target = at + row * stride, to + row * out_stride
         if layout == f.PANELS:
-            _panels(code, i, floats, ints, work, x, source, stride, m, target, out_stride)
+            _panels(code, i, floats, ints, work, x, source, stride, m, out, target, out_stride)
         elif layout == f.PANELS_INT8:
             _panels_int8(
                 code, i, floats, octets, ints, work, quads, quad_bytes, x, source, stride, m,
-                target, out_stride,
+                out, target, out_stride,
             )  # fmt: skip
         else:
-            _csr(code, i, floats, ints, work, x, source, stride, m, target, out_stride)
+            _csr(code, i, floats, ints, work, x, source, stride, m, out, target, out_stride)
         row += m
 
 
 @compiled()
 def _panels(
     code: Any, i: int, floats: Any, ints: Any, work: Any, x: Any, at: int, stride: int, n: int,
-    to: int, out_stride: int,
+    out: Any, to: int, out_stride: int,
 ) -> None:  # fmt: skip
     scattered = code[i, f.COMBINE_STARTS] >= 0
-    n_panels, activation = code[i, f.N_PANELS], code[i, f.ACTIVATION]
-    target, step, kind = to, out_stride, activation
+    n_panels, kind = code[i, f.N_PANELS], code[i, f.ACTIVATION]
+    given, target, step = out, to, out_stride
     if scattered:
-        target, step, kind = code[i, f.PARTS], n_panels * _LANES, 0
+        given, target, step, kind = work, code[i, f.PARTS], n_panels * _LANES, 0
     if n == 1:
         panels_one(
             x, at, floats, code[i, f.VALUES], code[i, f.BIAS], ints, code[i, f.STARTS],
-            code[i, f.COLUMNS], n_panels, work, target, kind,
+            code[i, f.COLUMNS], n_panels, given, target, kind,
         )  # fmt: skip
     else:
         tile, packed = tile_for(n), code[i, f.PACKED]
         pack(x, at, stride, n, code[i, f.WIDTH], tile, work, packed)
         panels_many(
             work, packed, tile, floats, code[i, f.VALUES], code[i, f.BIAS], ints,
-            code[i, f.STARTS], code[i, f.COLUMNS], n_panels, work, target, step, kind,
+            code[i, f.STARTS], code[i, f.COLUMNS], n_panels, given, target, step, kind,
         )  # fmt: skip
     if scattered:
-        _combine(code, i, floats, ints, work, target, step, n, to, out_stride)
+        _combine(code, i, floats, ints, work, n, out, to, out_stride)
 
 
 @compiled()
 def _combine(
-    code: Any, i: int, floats: Any, ints: Any, work: Any, parts: int, parts_stride: int, n: int,
-    to: int, out_stride: int,
+    code: Any, i: int, floats: Any, ints: Any, work: Any, n: int, out: Any, to: int,
+    out_stride: int,
 ) -> None:  # fmt: skip
     combine(
-        work, parts, parts_stride, n, ints, code[i, f.COMBINE_STARTS], code[i, f.COMBINE_INDEX],
-        floats, code[i, f.COMBINE_BIAS], code[i, f.OUTPUTS], work, to, out_stride,
+        work, code[i, f.PARTS], code[i, f.N_PANELS] * _LANES, n, ints, code[i, f.COMBINE_STARTS],
+        code[i, f.COMBINE_INDEX], floats, code[i, f.COMBINE_BIAS], code[i, f.OUTPUTS], out, to,
+        out_stride,
     )  # fmt: skip
     if code[i, f.ACTIVATION] != 0:
-        activate_rows(work, to, out_stride, n, code[i, f.OUTPUTS], code[i, f.ACTIVATION])
+        activate_rows(out, to, out_stride, n, code[i, f.OUTPUTS], code[i, f.ACTIVATION])
 
 
 @compiled()
 def _panels_int8(
     code: Any, i: int, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
-    x: Any, at: int, stride: int, n: int, to: int, out_stride: int,
+    x: Any, at: int, stride: int, n: int, out: Any, to: int, out_stride: int,
 ) -> None:  # fmt: skip
-    scattered = code[i, f.COMBINE_STARTS] >= 0
     n_panels, n_quads = code[i, f.N_PANELS], code[i, f.N_BYTES] // 4
     first, tile = code[i, f.QUADS], 1 if n == 1 else tile_for(n)
     # the scales of the rows lie where a tile of floats would
@@ -110,22 +110,23 @@ def _panels_int8(
         first = code[i, f.PACKED_QUADS]
         for b in range(n, tile):
             work[scales_at + b] = 0
-    target, step, kind = to, out_stride, code[i, f.ACTIVATION]
+    scattered, kind = code[i, f.COMBINE_STARTS] >= 0, code[i, f.ACTIVATION]
+    given, target, step = out, to, out_stride
     if scattered:
-        target, step, kind = code[i, f.PARTS], n_panels * _LANES, 0
+        given, target, step, kind = work, code[i, f.PARTS], n_panels * _LANES, 0
     panels_int8(
         quads, first, tile, work, scales_at, octets, code[i, f.VALUES], floats, code[i, f.BIAS],
         code[i, f.STEPS], ints, code[i, f.BEGIN], code[i, f.STARTS], code[i, f.COLUMNS], n_panels,
-        work, target, step, kind,
+        given, target, step, kind,
     )  # fmt: skip
     if scattered:
-        _combine(code, i, floats, ints, work, target, step, n, to, out_stride)
+        _combine(code, i, floats, ints, work, n, out, to, out_stride)
 
 
 @compiled()
 def _csr(
     code: Any, i: int, floats: Any, ints: Any, work: Any, x: Any, at: int, stride: int, n: int,
-    to: int, out_stride: int,
+    out: Any, to: int, out_stride: int,
 ) -> None:  # fmt: skip
     values, bias = code[i, f.VALUES], code[i, f.BIAS]
     starts, columns = code[i, f.STARTS], code[i, f.COLUMNS]
@@ -134,15 +135,15 @@ def _csr(
         for b in range(n):
             place = to + b * out_stride
             csr_one(
-                x, at + b * stride, floats, values, bias, ints, starts, columns, outputs, work,
+                x, at + b * stride, floats, values, bias, ints, starts, columns, outputs, out,
                 place,
             )  # fmt: skip
         if activation != 0:
-            activate_rows(work, to, out_stride, n, outputs, activation)
+            activate_rows(out, to, out_stride, n, outputs, activation)
         return
     packed = code[i, f.PACKED]
     pack(x, at, stride, n, code[i, f.WIDTH], _LANES, work, packed)
     csr_many(
-        work, packed, floats, values, bias, ints, starts, columns, outputs, work, to, out_stride,
+        work, packed, floats, values, bias, ints, starts, columns, outputs, out, to, out_stride,
         n, activation, packed + code[i, f.WIDTH] * _LANES,
     )  # fmt: skip

@@ -4,52 +4,86 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+
 from embcompress._compiled import compiled
 from embcompress.runtime import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import activate
 from embcompress.runtime.kernels.linear import linear
 from embcompress.runtime.kernels.recurrent import cell, copy_frames, pool_frames, recurrent
+from embcompress.runtime.simd.codegen import operation
 
 __all__ = ["run"]
 
 
+@operation(lambda address: address)
+def _pointer(typing: Any, address: Any) -> Any:
+    """An address as a pointer."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), generate
+
+
 @compiled()
-def run(  # noqa: C901 - one branch for each kind of step
-    code: Any, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
-    x: Any, state: Any, lengths: Any, n: int, n_frames: int, out: Any,
-) -> None:  # fmt: skip
+def run(table: Any, x: Any, out: Any, n: int, n_frames: int) -> None:
     """Run the steps of a program on one chunk of samples.
+
+    What a call does not change comes as addresses, since every array that is passed costs time.
 
     Parameters
     ----------
-    code : ndarray of int64, shape (steps, N_FIELDS)
-    floats, octets, ints : ndarray of float32, int8, int32
-        Weights and what goes with them.
-    work : ndarray of float32
-        Workspace.
-    quads, quad_bytes : ndarray of int32, uint8
-        The same workspace for quantized inputs, in two types.
-    x, state : ndarray of float32
-        Inputs, flat.
-    lengths : ndarray of int64, shape (n,)
-        Frames of each sequence.
+    table : ndarray of int64, shape (2 * 9,)
+        Address and number of elements of: code (int64, (steps, N_FIELDS)), floats (float32),
+        octets (int8), ints (int32), the workspace (float32), that of quantized inputs twice
+        (int32, uint8), states that the caller gave (float32), and frames of each sequence (int64).
+    x : ndarray of float32, shape (n, numbers)
+    out : ndarray of float32, shape (rows, numbers)
+        At least `n` rows, and whole tiles of them where the last step writes them itself.
     n, n_frames : int
         Samples, and frames of the longest sequence.
-    out : ndarray of float32
-        Outputs, flat, samples in a row without gaps.
     """
+    shape = (table[1] // f.N_FIELDS, f.N_FIELDS)
+    code = carray(_pointer(table[0]), shape, np.int64)
+    floats = carray(_pointer(table[2]), (table[3],), np.float32)
+    octets = carray(_pointer(table[4]), (table[5],), np.int8)
+    ints = carray(_pointer(table[6]), (table[7],), np.int32)
+    work = carray(_pointer(table[8]), (table[9],), np.float32)
+    quads = carray(_pointer(table[10]), (table[11],), np.int32)
+    quad_bytes = carray(_pointer(table[12]), (table[13],), np.uint8)
+    state = carray(_pointer(table[14]), (table[15],), np.float32)
+    lengths = carray(_pointer(table[16]), (table[17],), np.int64)
+    _steps(
+        code, floats, octets, ints, work, quads, quad_bytes, x.reshape(x.size), state, lengths,
+        n, n_frames, out.reshape(out.size),
+    )  # fmt: skip
+
+
+@compiled()
+def _steps(  # noqa: C901 - one branch for each kind of step
+    code: Any, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
+    x: Any, state: Any, lengths: Any, n: int, n_frames: int, out: Any,
+) -> None:  # fmt: skip
     for i in range(code.shape[0]):
         op = code[i, f.OP]
         rows = n * n_frames if code[i, f.BY_FRAME] else n
         if op == f.LINEAR:
-            # three calls, since the arrays are different variables of one type
-            if code[i, f.SOURCE] >= 0:
-                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, work, rows)
-            elif code[i, f.SOURCE] == -1:
-                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, x, rows)
+            # one call for each pair of arrays, which are different variables of one type
+            source, last = code[i, f.SOURCE], code[i, f.TO_OUTPUT] == 1
+            if source == -1 and last:
+                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, x, out, rows)
+            elif source == -1:
+                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, x, work, rows)
+            elif source == -2:
+                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, state, work, rows)
+            elif last:
+                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, work, out, rows)
             else:
-                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, state, rows)
+                _linear(code, i, floats, octets, ints, work, quads, quad_bytes, work, work, rows)
         elif op == f.RECURRENT:
             recurrent(
                 code, i, floats, octets, ints, work, quads, quad_bytes, n, n_frames, lengths
@@ -72,11 +106,11 @@ def run(  # noqa: C901 - one branch for each kind of step
 @compiled()
 def _linear(
     code: Any, i: int, floats: Any, octets: Any, ints: Any, work: Any, quads: Any, quad_bytes: Any,
-    x: Any, n: int,
+    x: Any, out: Any, n: int,
 ) -> None:  # fmt: skip
     linear(
         code, i, floats, octets, ints, work, quads, quad_bytes, x, max(0, code[i, f.SOURCE]),
-        code[i, f.SOURCE_STRIDE], n, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
+        code[i, f.SOURCE_STRIDE], n, out, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
     )  # fmt: skip
 
 

@@ -91,15 +91,13 @@ def _multiplier(count: int) -> Any:
             for c in range(ints[starts_at + p], ints[starts_at + p + 1]):
                 quad = at + ints[columns_at + c] * count
                 tile = simd.dot_tile(tile, weights, values_at + c * 4 * _LANES, quads, quad, 1)
-            # the integers pass through memory, bit for bit, in the place of the result
-            simd.store_tile_bits(tile, out, to + p * _LANES, stride)
             step = simd.load(floats, steps_at + p * _LANES)
             bias = simd.load(floats, bias_at + p * _LANES)
-            for b in range(count):
-                place = to + p * _LANES + b * stride
-                total = simd.to_float(simd.load_bits(out, place))
-                factor = simd.multiply(step, simd.splat(scales[scales_at + b]))
-                simd.store(activate(simd.fma(total, factor, bias), activation), out, place)
+            place = to + p * _LANES
+            simd.store_scaled(tile, step, bias, scales, scales_at, out, place, stride)
+            if activation != 0:
+                for k in range(place, place + count * stride, stride):
+                    simd.store(activate(simd.load(out, k), activation), out, k)
 
     return multiply
 

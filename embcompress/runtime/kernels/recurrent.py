@@ -98,7 +98,7 @@ def recurrent(
         t = n_frames - 1 - step if code[i, f.REVERSE] else step
         linear(
             code, code[i, f.STATE_STEP], floats, octets, ints, work, quads, quad_bytes,
-            work, states, stride, n, gates, gates_stride,
+            work, states, stride, n, work, gates, gates_stride,
         )  # fmt: skip
         for s in range(n):
             if code[i, f.REVERSE] and t >= lengths[s]:

@@ -246,22 +246,35 @@ def store_tile(typing: Any, tile: Any, out: Any, i: Any, stride: Any) -> Any:
     return types.void(tile, out, types.int64, types.int64), generate
 
 
-def _store_tile_bits_twin(tile: Any, out: Any, i: int, stride: int) -> None:
+def _store_scaled_twin(
+    tile: Any, step: Any, bias: Any, scales: Any, j: int, out: Any, i: int, stride: int
+) -> None:
     for b, part in enumerate(tile):
-        out[i + b * stride : i + b * stride + LANES] = part.view(np.float32)
+        out[i + b * stride : i + b * stride + LANES] = part * (step * scales[j + b]) + bias
 
 
-@operation(_store_tile_bits_twin)
-def store_tile_bits(typing: Any, tile: Any, out: Any, i: Any, stride: Any) -> Any:
-    """Write a tile of int32 to an array of float32, bit for bit."""
+@operation(_store_scaled_twin)
+def store_scaled(
+    typing: Any, tile: Any, step: Any, bias: Any, scales: Any, j: Any, out: Any, i: Any, stride: Any
+) -> Any:
+    """Write ``tile[b] * (step * scales[j + b]) + bias`` to ``out[i + b * stride:]``.
+
+    The tile is of int32, the rest of float32.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        start = pointer(context, builder, signature.args[1], args[1], args[2])
-        for b, part in enumerate(parts(builder, args[0], tile.count)):
-            write(builder, part, moved(builder, start, b, args[3]))
+        total, size, begin, factors, first, array, at, row = args
+        start = pointer(context, builder, signature.args[5], array, at)
+        factor = pointer(context, builder, signature.args[3], factors, first)
+        for b, part in enumerate(parts(builder, total, tile.count)):
+            scale = spread(builder, builder.load(moved(builder, factor, b)))
+            value = builder.sitofp(part, FLOATS)
+            value = fused(builder, value, builder.fmul(size, scale), begin)
+            write(builder, value, moved(builder, start, b, row))
         return context.get_dummy_value()
 
-    return types.void(tile, out, types.int64, types.int64), generate
+    index = types.int64
+    return types.void(tile, step, bias, scales, index, out, index, index), generate
 
 
 def _transposed_twin(x: Any, i: int, stride: int, last: int, count: int, out: Any, j: int) -> None:

@@ -47,16 +47,6 @@ def load_int(typing: Any, x: Any, i: Any) -> Any:
     return i32x16(x, types.int64), generate
 
 
-@operation(lambda x, i: np.array(x[i : i + LANES], np.float32).view(np.int32))
-def load_bits(typing: Any, x: Any, i: Any) -> Any:
-    """Vector of the 16 integers whose bits lie in an array of float32 from ``x[i]`` on."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return read(builder, pointer(context, builder, signature.args[0], *args), INTS)
-
-    return i32x16(x, types.int64), generate
-
-
 def _store_twin(vector: Any, out: Any, i: int) -> None:
     out[i : i + LANES] = vector
 
