@@ -67,7 +67,7 @@ class Compact(Layout):
         whole = matrix.reshape(len(matrix), self._across, -1)
         rows = self.rows if len(self.rows) else np.arange(n_rows)
         columns = self.columns if len(self.columns) else np.arange(n_columns)
-        whole[np.ix_(rows, columns)] = weights.reshape(n_rows, n_columns, -1)
+        whole[np.ix_(rows, columns)] = weights.reshape(n_rows, n_columns, whole.shape[2])
 
     @property
     def _across(self) -> int:
