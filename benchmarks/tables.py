@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 from _markdown import Row, markdown, number
@@ -161,6 +162,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "compress": ("compress", compress),
     "index": ("index", index),
     "index-open": ("index", index_open),
+    "layouts": ("layouts", layouts.sizes),
     "open": ("open", open_),
     "parse": ("parse", parse),
     "pruning": ("pruning", pruning.results),
