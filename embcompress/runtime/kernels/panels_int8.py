@@ -51,10 +51,18 @@ def quantize_row(
     """
     whole = width - width % _LANES
     if scale == 0.0:
-        most = simd.splat(0.0)
-        for k in range(0, whole, _LANES):
-            most = simd.maximum(simd.absolute(simd.load(x, at + k)), most)
-        peak = simd.largest(most)
+        k, most = 0, simd.zeros(4)
+        while k + 4 * _LANES <= whole:
+            most = simd.largest_tile(most, x, at + k)
+            k += 4 * _LANES
+        one = simd.maximum(
+            simd.maximum(simd.item(most, 0), simd.item(most, 1)),
+            simd.maximum(simd.item(most, 2), simd.item(most, 3)),
+        )
+        while k < whole:
+            one = simd.maximum(simd.absolute(simd.load(x, at + k)), one)
+            k += _LANES
+        peak = simd.largest(one)
         for k in range(whole, width):
             peak = max(peak, abs(x[at + k]))
         scale = peak / np.float32(127.0)

@@ -15,6 +15,7 @@ from embcompress.runtime.simd.codegen import (
     I64,
     INTS,
     LANES,
+    call,
     constant,
     dot4,
     f32x16,
@@ -89,6 +90,29 @@ def repeat(typing: Any, vector: Any, n: Any) -> Any:
         return cgutils.pack_array(builder, [args[0]] * tile.count)
 
     return tile(vector, n), generate
+
+
+def _largest_tile_twin(tile: Any, x: Any, i: int) -> Any:
+    return tuple(
+        np.maximum(part, np.abs(x[i + LANES * v : i + LANES * (v + 1)]))
+        for v, part in enumerate(tile)
+    )
+
+
+@operation(_largest_tile_twin)
+def largest_tile(typing: Any, tile: Any, x: Any, i: Any) -> Any:
+    """Take the larger of vector v of a tile and ``|x[i + 16 v:][:16]|``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = pointer(context, builder, signature.args[1], args[1], args[2])
+        found = []
+        for v, part in enumerate(parts(builder, args[0], tile.count)):
+            size = read(builder, moved(builder, start, LANES * v))
+            size = call(builder, "llvm.fabs.v16f32", FLOATS, size)
+            found.append(builder.select(builder.fcmp_ordered(">", size, part), size, part))
+        return cgutils.pack_array(builder, found)
+
+    return tile(tile, x, types.int64), generate
 
 
 def _fma_tile_twin(tile: Any, vector: Any, x: Any, i: int, stride: int) -> Any:
