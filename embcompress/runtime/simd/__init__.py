@@ -17,6 +17,7 @@ from embcompress.runtime.simd.tiles import (
     fma_shifted,
     fma_tile,
     item,
+    split_pairs,
     store_tile,
     sum_tile,
     transposed,
@@ -39,6 +40,7 @@ from embcompress.runtime.simd.vectors import (
     splat,
     store,
     subtract,
+    sum_lanes,
     to_float,
 )
 
@@ -65,9 +67,11 @@ __all__ = [
     "quantized",
     "select_positive",
     "splat",
+    "split_pairs",
     "store",
     "store_tile",
     "subtract",
+    "sum_lanes",
     "sum_tile",
     "to_float",
     "transposed",

@@ -236,3 +236,26 @@ def _swapped(builder: Any, rows: list[Any], width: int) -> list[Any]:
             swapped[b] = builder.shuffle_vector(first, second, ir.Constant(INTS, low))
             swapped[b + width] = builder.shuffle_vector(first, second, ir.Constant(INTS, high))
     return swapped
+
+
+def _split_pairs_twin(x: Any, i: int, out: Any, j: int, k: int) -> None:
+    even, odd = x[i : i + 2 * LANES : 2].copy(), x[i + 1 : i + 2 * LANES : 2].copy()
+    out[j : j + LANES] = even
+    out[k : k + LANES] = odd
+
+
+@operation(_split_pairs_twin)
+def split_pairs(typing: Any, x: Any, i: Any, out: Any, j: Any, k: Any) -> Any:
+    """Copy every second of 32 numbers ``x[i:]`` to ``out[j:]``, and the others to ``out[k:]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = pointer(context, builder, signature.args[0], args[0], args[1])
+        low, high = read(builder, source), read(builder, moved(builder, source, LANES))
+        for first in (0, 1):
+            lanes = ir.Constant(INTS, list(range(first, 2 * LANES, 2)))
+            target = pointer(context, builder, signature.args[2], args[2], args[3 + first])
+            write(builder, builder.shuffle_vector(low, high, lanes), target)
+        return context.get_dummy_value()
+
+    index = types.int64
+    return types.void(x, index, out, index, index), generate

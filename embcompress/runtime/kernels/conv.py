@@ -1,0 +1,225 @@
+"""Convolutions over flat positions of padded planes (see `embcompress.runtime.maps`).
+
+A kept weight is a number and an offset: flat position q of the output gets ``weight * x[q +
+offset]``. So one pair of kernels does every size of kernel, every mask, and, over the phases of the
+input, every stride. They differ in what they keep in registers:
+
+- *panels*: 16 filters that share one list of offsets, times one vector of positions. One load of
+  inputs serves 16 filters, so the multiply-adds are the limit.
+- *lists*: one filter with a list of its own, times up to 14 vectors of positions. Each multiply-add
+  needs a load, mostly across two lines of the cache, so about half the speed of panels per weight.
+
+Both add the bias and another map, apply the activation and write zeros to the gaps. Arrays are
+flat; every ``..._at`` is where something starts. What is read from `floats` and `ints` is made by
+`embcompress.runtime.kernels.conv_packing`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from embcompress._compiled import compiled
+from embcompress.runtime.simd import (
+    LANES,
+    TILE,
+    add,
+    fma,
+    fma_shifted,
+    fma_tile,
+    load,
+    maximum,
+    select_positive,
+    splat,
+    store,
+    store_tile,
+    zeros,
+)
+
+__all__ = ["IDENTITY", "RELU", "SCRATCH", "TILES", "conv_lists", "conv_panels"]
+
+IDENTITY, RELU = 0, 1
+#: float32 numbers of scratch that a convolution needs, the same for all.
+SCRATCH = LANES * LANES
+#: Vectors of positions that `conv_lists` can hold at once; larger ones would spill with AVX2.
+TILES = (1, 4, 6, 8, 10, 14) if TILE == LANES else (1, 4, 6)
+
+
+@compiled()
+def _finish(
+    work: Any, scratch_at: int, out_at: int, add_at: int, floats: Any, bias_at: int, mask_at: int,
+    vectors: int, activation: int,
+) -> None:  # fmt: skip
+    """Add bias and map, activate, clear the gaps: from scratch to the output."""
+    bias = splat(floats[bias_at])
+    none = splat(np.float32(0))
+    for i in range(0, LANES * vectors, LANES):
+        value = add(load(work, scratch_at + i), bias)
+        if add_at >= 0:
+            value = add(value, load(work, add_at + i))
+        if activation == RELU:
+            value = maximum(none, value)  # in this order NaN stays
+        store(select_positive(load(floats, mask_at + i), value), work, out_at + i)
+
+
+@compiled()
+def conv_panels(
+    work: Any, x_at: int, out_at: int, out_plane: int, add_at: int, add_plane: int,
+    scratch_at: int, vectors: int, floats: Any, values_at: int, bias_at: int, mask_at: int,
+    ints: Any, rows_at: int, starts_at: int, lengths_at: int, offsets_at: int, panels: int,
+    activation: int,
+) -> None:  # fmt: skip
+    """Convolution by panels of 16 filters that share their offsets.
+
+    Parameters
+    ----------
+    work : ndarray of float32
+        Holds input, output, added map and scratch.
+    x_at, out_at : int
+        Origins of input and output. They must not overlap.
+    out_plane : int
+        From a plane of the output to the next.
+    add_at, add_plane : int
+        Origin and step of a map of the same pitch to add before the activation; -1 for none. It may
+        be the output.
+    scratch_at : int
+        `SCRATCH` numbers.
+    vectors : int
+        Vectors of positions per plane.
+    floats : ndarray of float32
+        Holds the values, panel after panel, ``[offset][filter]``; the biases, 16 per panel; the
+        mask of valid positions.
+    values_at, bias_at, mask_at : int
+    ints : ndarray of int32
+        Holds `rows`, the planes to write, 16 per panel, -1 for none; `starts`, the first offset of
+        each panel; `lengths`, its number of offsets; the offsets.
+    rows_at, starts_at, lengths_at, offsets_at : int
+    panels : int
+    activation : int
+        `IDENTITY` or `RELU`.
+    """
+    for panel in range(panels):
+        first = offsets_at + ints[starts_at + panel]
+        last = first + ints[lengths_at + panel]
+        for i in range(0, LANES * vectors, LANES):
+            for part in range(0, LANES, TILE):
+                tile = zeros(TILE)
+                at = values_at + part
+                for j in range(first, last):
+                    tile = fma_tile(tile, load(work, x_at + i + ints[j]), floats, at, 1)
+                    at += LANES
+                store_tile(tile, work, scratch_at + LANES * part, LANES)
+            for b in range(LANES):
+                row = ints[rows_at + LANES * panel + b]
+                if row >= 0:
+                    _finish(
+                        work, scratch_at + LANES * b, out_at + row * out_plane + i,
+                        add_at + row * add_plane + i if add_at >= 0 else -1,
+                        floats, bias_at + LANES * panel + b, mask_at + i, 1, activation,
+                    )  # fmt: skip
+        values_at += LANES * (last - first)
+
+
+@compiled()
+def _sum_one(
+    work: Any, x_at: int, floats: Any, shift: int, ints: Any, first: int, last: int
+) -> Any:
+    """One vector; four sums, because one would wait for itself."""
+    a = b = c = d = splat(np.float32(0))
+    whole = first + (last - first) // 4 * 4
+    for j in range(first, whole, 4):
+        a = fma(splat(floats[shift + j]), load(work, x_at + ints[j]), a)
+        b = fma(splat(floats[shift + j + 1]), load(work, x_at + ints[j + 1]), b)
+        c = fma(splat(floats[shift + j + 2]), load(work, x_at + ints[j + 2]), c)
+        d = fma(splat(floats[shift + j + 3]), load(work, x_at + ints[j + 3]), d)
+    for j in range(whole, last):
+        a = fma(splat(floats[shift + j]), load(work, x_at + ints[j]), a)
+    return add(add(a, b), add(c, d))
+
+
+@compiled()
+def _sum_list(
+    size: int, work: Any, x_at: int, out_at: int, floats: Any, shift: int, ints: Any,
+    first: int, last: int,
+) -> None:  # fmt: skip
+    """Sums of one filter at `size` vectors of positions; a branch for each of `TILES`."""
+    if size == 14:
+        tile14 = zeros(14)
+        for j in range(first, last):
+            tile14 = fma_shifted(tile14, floats[shift + j], work, x_at + ints[j])
+        store_tile(tile14, work, out_at, LANES)
+    elif size == 10:
+        tile10 = zeros(10)
+        for j in range(first, last):
+            tile10 = fma_shifted(tile10, floats[shift + j], work, x_at + ints[j])
+        store_tile(tile10, work, out_at, LANES)
+    elif size == 8:
+        tile8 = zeros(8)
+        for j in range(first, last):
+            tile8 = fma_shifted(tile8, floats[shift + j], work, x_at + ints[j])
+        store_tile(tile8, work, out_at, LANES)
+    elif size == 6:
+        tile6 = zeros(6)
+        for j in range(first, last):
+            tile6 = fma_shifted(tile6, floats[shift + j], work, x_at + ints[j])
+        store_tile(tile6, work, out_at, LANES)
+    elif size == 4:
+        tile4 = zeros(4)
+        for j in range(first, last):
+            tile4 = fma_shifted(tile4, floats[shift + j], work, x_at + ints[j])
+        store_tile(tile4, work, out_at, LANES)
+    else:
+        store(_sum_one(work, x_at, floats, shift, ints, first, last), work, out_at)
+
+
+@compiled()
+def conv_lists(
+    work: Any, x_at: int, out_at: int, out_plane: int, add_at: int, add_plane: int,
+    scratch_at: int, floats: Any, values_at: int, bias_at: int, mask_at: int,
+    ints: Any, tiles_at: int, tiles: int, rows_at: int, starts_at: int, offsets_at: int,
+    filters: int, activation: int,
+) -> None:  # fmt: skip
+    """Convolution by filters with lists of their own.
+
+    Parameters
+    ----------
+    work : ndarray of float32
+        Holds input, output, added map and scratch.
+    x_at, out_at : int
+        Origins of input and output. They must not overlap.
+    out_plane : int
+        From a plane of the output to the next.
+    add_at, add_plane : int
+        Origin and step of a map of the same pitch to add before the activation; -1 for none. It may
+        be the output.
+    scratch_at : int
+        `SCRATCH` numbers.
+    floats : ndarray of float32
+        Holds the values, one per offset; the biases, one per filter; the mask of valid positions.
+    values_at, bias_at, mask_at : int
+    ints : ndarray of int32
+        Holds `tiles`, how many vectors of positions are computed at once, one after the other;
+        `rows`, the plane that each filter writes; `starts`, where its offsets start, one more than
+        filters; the offsets.
+    tiles_at, tiles, rows_at, starts_at, offsets_at : int
+    filters : int
+    activation : int
+        `IDENTITY` or `RELU`.
+    """
+    i = 0
+    for tile in range(tiles):
+        size = ints[tiles_at + tile]
+        for f in range(filters):
+            first = offsets_at + ints[starts_at + f]
+            last = offsets_at + ints[starts_at + f + 1]
+            row = ints[rows_at + f]
+            _sum_list(
+                size, work, x_at + i, scratch_at, floats, values_at - offsets_at, ints, first, last
+            )
+            _finish(
+                work, scratch_at, out_at + row * out_plane + i,
+                add_at + row * add_plane + i if add_at >= 0 else -1,
+                floats, bias_at + f, mask_at + i, size, activation,
+            )  # fmt: skip
+        i += LANES * size
