@@ -41,7 +41,7 @@ class Runner:
         else:
             packed = conv_packing.pack_lists(weight, bias, offsets)
             tiles = conv_packing.split_vectors(self.output.vectors)
-            ints = [tiles, packed.rows, packed.starts, packed.offsets]
+            ints = [tiles, packed.rows, packed.starts, packed.singles, packed.offsets]
         floats = [packed.values, packed.bias, valid_positions(self.output)]
         self.floats = np.concatenate([part.ravel() for part in floats])
         self.ints = np.concatenate([part.ravel() for part in ints])
@@ -60,7 +60,7 @@ class Runner:
         else:
             conv.conv_lists(
                 self.work, x_at, out, self.output.plane, -1, 0, self.scratch,
-                self.floats, *self.f[:3], self.ints, 0, self.i[1], *self.i[1:4], self.count, 0,
+                self.floats, *self.f[:3], self.ints, 0, self.i[1], *self.i[1:5], self.count, 0,
             )  # fmt: skip
 
     def result(self) -> np.ndarray:

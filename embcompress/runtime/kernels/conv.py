@@ -7,7 +7,8 @@ input, every stride. They differ in what they keep in registers:
 - *panels*: 16 filters that share one list of offsets, times one vector of positions. One load of
   inputs serves 16 filters, so the multiply-adds are the limit.
 - *lists*: one filter with a list of its own, times up to 14 vectors of positions. Each multiply-add
-  needs a load, mostly across two lines of the cache, so about half the speed of panels per weight.
+  needs a load, mostly across two lines of the cache, which takes twice as long as the multiply-add.
+  Weights whose offsets are neighbours are taken in pairs that share their loads.
 
 Both add the bias and another map, apply the activation and write zeros to the gaps. Arrays are
 flat; every ``..._at`` is where something starts. What is read from `floats` and `ints` is made by
@@ -26,6 +27,7 @@ from embcompress.runtime.simd import (
     TILE,
     add,
     fma,
+    fma_pairs,
     fma_shifted,
     fma_tile,
     load,
@@ -43,7 +45,7 @@ IDENTITY, RELU = 0, 1
 #: float32 numbers of scratch that a convolution needs, the same for all.
 SCRATCH = LANES * LANES
 #: Vectors of positions that `conv_lists` can hold at once; larger ones would spill with AVX2.
-TILES = (1, 4, 6, 8, 10, 14) if TILE == LANES else (1, 4, 6)
+TILES = (1, 4, 6, 8, 14) if TILE == LANES else (1, 4, 6)
 
 
 @compiled()
@@ -141,32 +143,35 @@ def _sum_one(
 @compiled()
 def _sum_list(
     size: int, work: Any, x_at: int, out_at: int, floats: Any, shift: int, ints: Any,
-    first: int, last: int,
+    first: int, single: int, last: int,
 ) -> None:  # fmt: skip
     """Sums of one filter at `size` vectors of positions; a branch for each of `TILES`."""
     if size == 14:
         tile14 = zeros(14)
-        for j in range(first, last):
+        for j in range(first, single, 2):
+            tile14 = fma_pairs(tile14, floats, shift + j, work, x_at + ints[j])
+        for j in range(single, last):
             tile14 = fma_shifted(tile14, floats[shift + j], work, x_at + ints[j])
         store_tile(tile14, work, out_at, LANES)
-    elif size == 10:
-        tile10 = zeros(10)
-        for j in range(first, last):
-            tile10 = fma_shifted(tile10, floats[shift + j], work, x_at + ints[j])
-        store_tile(tile10, work, out_at, LANES)
     elif size == 8:
         tile8 = zeros(8)
-        for j in range(first, last):
+        for j in range(first, single, 2):
+            tile8 = fma_pairs(tile8, floats, shift + j, work, x_at + ints[j])
+        for j in range(single, last):
             tile8 = fma_shifted(tile8, floats[shift + j], work, x_at + ints[j])
         store_tile(tile8, work, out_at, LANES)
     elif size == 6:
         tile6 = zeros(6)
-        for j in range(first, last):
+        for j in range(first, single, 2):
+            tile6 = fma_pairs(tile6, floats, shift + j, work, x_at + ints[j])
+        for j in range(single, last):
             tile6 = fma_shifted(tile6, floats[shift + j], work, x_at + ints[j])
         store_tile(tile6, work, out_at, LANES)
     elif size == 4:
         tile4 = zeros(4)
-        for j in range(first, last):
+        for j in range(first, single, 2):
+            tile4 = fma_pairs(tile4, floats, shift + j, work, x_at + ints[j])
+        for j in range(single, last):
             tile4 = fma_shifted(tile4, floats[shift + j], work, x_at + ints[j])
         store_tile(tile4, work, out_at, LANES)
     else:
@@ -177,8 +182,8 @@ def _sum_list(
 def conv_lists(
     work: Any, x_at: int, out_at: int, out_plane: int, add_at: int, add_plane: int,
     scratch_at: int, floats: Any, values_at: int, bias_at: int, mask_at: int,
-    ints: Any, tiles_at: int, tiles: int, rows_at: int, starts_at: int, offsets_at: int,
-    filters: int, activation: int,
+    ints: Any, tiles_at: int, tiles: int, rows_at: int, starts_at: int, singles_at: int,
+    offsets_at: int, filters: int, activation: int,
 ) -> None:  # fmt: skip
     """Convolution by filters with lists of their own.
 
@@ -201,8 +206,9 @@ def conv_lists(
     ints : ndarray of int32
         Holds `tiles`, how many vectors of positions are computed at once, one after the other;
         `rows`, the plane that each filter writes; `starts`, where its offsets start, one more than
-        filters; the offsets.
-    tiles_at, tiles, rows_at, starts_at, offsets_at : int
+        filters; `singles`, where those start that are not in pairs (offset, offset + 1); the
+        offsets.
+    tiles_at, tiles, rows_at, starts_at, singles_at, offsets_at : int
     filters : int
     activation : int
         `IDENTITY` or `RELU`.
@@ -213,10 +219,12 @@ def conv_lists(
         for f in range(filters):
             first = offsets_at + ints[starts_at + f]
             last = offsets_at + ints[starts_at + f + 1]
+            single = offsets_at + ints[singles_at + f]
             row = ints[rows_at + f]
             _sum_list(
-                size, work, x_at + i, scratch_at, floats, values_at - offsets_at, ints, first, last
-            )
+                size, work, x_at + i, scratch_at, floats, values_at - offsets_at, ints,
+                first, single, last,
+            )  # fmt: skip
             _finish(
                 work, scratch_at, out_at + row * out_plane + i,
                 add_at + row * add_plane + i if add_at >= 0 else -1,

@@ -60,6 +60,8 @@ class Lists:
         int32; plane of the output of each filter.
     starts : ndarray of shape (filters + 1,)
         int32; where the offsets and values of each filter start.
+    singles : ndarray of shape (filters,)
+        int32; where those offsets of each filter start that are not in pairs of neighbours.
     offsets : ndarray of shape (n,)
         int32.
     """
@@ -68,6 +70,7 @@ class Lists:
     bias: Floats
     rows: Ints
     starts: Ints
+    singles: Ints
     offsets: Ints
 
 
@@ -141,14 +144,37 @@ def pack_lists(
     kept = dense[chosen] != 0
     order = np.argsort(-kept.sum(1), kind="stable")
     chosen, kept = chosen[order], kept[order]
+    pairs, numbers, lists = [], [np.zeros(0, np.float32)], [np.zeros(0, np.int32)]
+    for weights, mask in zip(dense[chosen], kept, strict=True):
+        by_place = np.flatnonzero(mask)
+        by_place = by_place[np.argsort(places[by_place], kind="stable")]
+        paired = _paired(places[by_place])
+        by_place = np.concatenate([by_place[paired], by_place[~paired]])
+        pairs.append(paired.sum())
+        numbers.append(weights[by_place])
+        lists.append(places[by_place])
     starts = np.concatenate([[0], np.cumsum(kept.sum(1))])
     return Lists(
-        values=dense[chosen][kept],
+        values=np.concatenate(numbers),
         bias=biases[chosen],
         rows=chosen.astype(np.int32),
         starts=starts.astype(np.int32),
-        offsets=np.broadcast_to(places, kept.shape)[kept].astype(np.int32),
+        singles=(starts[:-1] + np.array(pairs, np.int64)).astype(np.int32),
+        offsets=np.concatenate(lists).astype(np.int32),
     )
+
+
+def _paired(places: Ints) -> npt.NDArray[np.bool_]:
+    """Which of the ascending offsets are in pairs of neighbours; of three in a row, the first two.
+
+    >>> _paired(np.array([2, 3, 4, 8, 10, 11])).tolist()
+    [True, True, False, False, True, True]
+    """
+    follows = np.diff(places, prepend=np.int64(-2) + places[:1]) == 1  # one more than the last
+    index = np.arange(len(places))
+    run = index - np.maximum.accumulate(np.where(follows, 0, index))  # place in a row of neighbours
+    second = run % 2 == 1
+    return second | np.append(second[1:], False)[: len(places)]
 
 
 def pack_panels(

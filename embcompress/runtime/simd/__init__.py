@@ -14,6 +14,7 @@ from embcompress.runtime.simd.codegen import LANES, TILE, VNNI, host_features
 from embcompress.runtime.simd.tiles import (
     dot_tile,
     fma_columns,
+    fma_pairs,
     fma_shifted,
     fma_tile,
     item,
@@ -56,6 +57,7 @@ __all__ = [
     "exp",
     "fma",
     "fma_columns",
+    "fma_pairs",
     "fma_shifted",
     "fma_tile",
     "host_features",

@@ -15,6 +15,7 @@ from embcompress.runtime.simd.codegen import (
     I64,
     INTS,
     LANES,
+    TILE,
     constant,
     dot4,
     f32x16,
@@ -152,6 +153,48 @@ def fma_shifted(typing: Any, tile: Any, weight: Any, x: Any, i: Any) -> Any:
         return cgutils.pack_array(builder, sums)
 
     return tile(tile, types.float32, x, types.int64), generate
+
+
+def _fma_pairs_twin(tile: Any, weights: Any, w: int, x: Any, i: int) -> Any:
+    return tuple(
+        part
+        + weights[w] * x[i + LANES * v : i + LANES * (v + 1)]
+        + weights[w + 1] * x[i + 1 + LANES * v : i + 1 + LANES * (v + 1)]
+        for v, part in enumerate(tile)
+    )
+
+
+@operation(_fma_pairs_twin)
+def fma_pairs(typing: Any, tile: Any, weights: Any, w: Any, x: Any, i: Any) -> Any:
+    """Add ``weights[w] * x[i + 16 v:][:16] + weights[w + 1] * x[i + 1 + 16 v:][:16]`` to vector v.
+
+    Loads across two lines of the cache cost twice. With registers of 16 lanes the second vector is
+    made of neighbours of the first instead.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = pointer(context, builder, signature.args[3], args[3], args[4])
+        weight = pointer(context, builder, signature.args[1], args[1], args[2])
+        first = spread(builder, builder.load(weight))
+        second = spread(builder, builder.load(moved(builder, weight, 1)))
+        following = ir.Constant(INTS, list(range(1, LANES + 1)))
+        lanes: Any = None
+        sums = []
+        for v, part in enumerate(parts(builder, args[0], tile.count)):
+            if lanes is None:
+                lanes = read(builder, moved(builder, start, LANES * v))
+            part = fused(builder, first, lanes, part)
+            after = None
+            if TILE == LANES and v + 1 < tile.count:
+                after = read(builder, moved(builder, start, LANES * (v + 1)))
+                shifted = builder.shuffle_vector(lanes, after, following)
+            else:
+                shifted = read(builder, moved(builder, start, LANES * v + 1))
+            sums.append(fused(builder, second, shifted, part))
+            lanes = after
+        return cgutils.pack_array(builder, sums)
+
+    return tile(tile, weights, types.int64, x, types.int64), generate
 
 
 def _dot_tile_twin(tile: Any, values: Any, i: int, x: Any, j: int, stride: int) -> Any:
