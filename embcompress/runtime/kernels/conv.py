@@ -30,6 +30,7 @@ from embcompress.runtime.simd import (
     fma_pairs,
     fma_shifted,
     fma_tile,
+    host_features,
     load,
     maximum,
     select_positive,
@@ -44,8 +45,12 @@ __all__ = ["IDENTITY", "RELU", "SCRATCH", "TILES", "conv_lists", "conv_panels"]
 IDENTITY, RELU = 0, 1
 #: float32 numbers of scratch that a convolution needs, the same for all.
 SCRATCH = LANES * LANES
-#: Vectors of positions that `conv_lists` can hold at once; larger ones would spill with AVX2.
-TILES = (1, 4, 6, 8, 14) if TILE == LANES else (1, 4, 6)
+# What fits in the registers: filters of a panel at once, and vectors of positions of a list.
+_FEATURES = host_features()
+_PART = TILE if _FEATURES.get("avx") or _FEATURES.get("neon") else 2
+_LARGE, _MIDDLE, _SMALL = (14, 8, 4) if TILE == LANES else (6, 4, 2)
+#: Vectors of positions that `conv_lists` can take at once.
+TILES = (1, _SMALL, _MIDDLE, _LARGE)
 
 
 @compiled()
@@ -105,8 +110,8 @@ def conv_panels(
         first = offsets_at + ints[starts_at + panel]
         last = first + ints[lengths_at + panel]
         for i in range(0, LANES * vectors, LANES):
-            for part in range(0, LANES, TILE):
-                tile = zeros(TILE)
+            for part in range(0, LANES, _PART):
+                tile = zeros(_PART)
                 at = values_at + part
                 for j in range(first, last):
                     tile = fma_tile(tile, load(work, x_at + i + ints[j]), floats, at, 1)
@@ -146,34 +151,27 @@ def _sum_list(
     first: int, single: int, last: int,
 ) -> None:  # fmt: skip
     """Sums of one filter at `size` vectors of positions; a branch for each of `TILES`."""
-    if size == 14:
-        tile14 = zeros(14)
+    if size == _LARGE:
+        large = zeros(_LARGE)
         for j in range(first, single, 2):
-            tile14 = fma_pairs(tile14, floats, shift + j, work, x_at + ints[j])
+            large = fma_pairs(large, floats, shift + j, work, x_at + ints[j])
         for j in range(single, last):
-            tile14 = fma_shifted(tile14, floats[shift + j], work, x_at + ints[j])
-        store_tile(tile14, work, out_at, LANES)
-    elif size == 8:
-        tile8 = zeros(8)
+            large = fma_shifted(large, floats[shift + j], work, x_at + ints[j])
+        store_tile(large, work, out_at, LANES)
+    elif size == _MIDDLE:
+        middle = zeros(_MIDDLE)
         for j in range(first, single, 2):
-            tile8 = fma_pairs(tile8, floats, shift + j, work, x_at + ints[j])
+            middle = fma_pairs(middle, floats, shift + j, work, x_at + ints[j])
         for j in range(single, last):
-            tile8 = fma_shifted(tile8, floats[shift + j], work, x_at + ints[j])
-        store_tile(tile8, work, out_at, LANES)
-    elif size == 6:
-        tile6 = zeros(6)
+            middle = fma_shifted(middle, floats[shift + j], work, x_at + ints[j])
+        store_tile(middle, work, out_at, LANES)
+    elif size == _SMALL:
+        small = zeros(_SMALL)
         for j in range(first, single, 2):
-            tile6 = fma_pairs(tile6, floats, shift + j, work, x_at + ints[j])
+            small = fma_pairs(small, floats, shift + j, work, x_at + ints[j])
         for j in range(single, last):
-            tile6 = fma_shifted(tile6, floats[shift + j], work, x_at + ints[j])
-        store_tile(tile6, work, out_at, LANES)
-    elif size == 4:
-        tile4 = zeros(4)
-        for j in range(first, single, 2):
-            tile4 = fma_pairs(tile4, floats, shift + j, work, x_at + ints[j])
-        for j in range(single, last):
-            tile4 = fma_shifted(tile4, floats[shift + j], work, x_at + ints[j])
-        store_tile(tile4, work, out_at, LANES)
+            small = fma_shifted(small, floats[shift + j], work, x_at + ints[j])
+        store_tile(small, work, out_at, LANES)
     else:
         store(_sum_one(work, x_at, floats, shift, ints, first, last), work, out_at)
 
