@@ -54,7 +54,7 @@ class Runner:
             )  # fmt: skip
         else:
             conv.conv_lists(
-                self.work, x_at, out, self.output.plane, -1, 0, self.scratch,
+                self.work, x_at, out, self.output.plane, -1, 0,
                 self.floats, *self.f[:3], self.ints, 0, self.i[1], *self.i[1:5], self.count, 0,
             )  # fmt: skip
 

@@ -132,7 +132,7 @@ def run(work, packed: Panels | Lists, output, x_at, out_at, add_at, relu):
         tiles = split_vectors(output.vectors)
         ints, i = joined([tiles, packed.rows, packed.starts, packed.singles, packed.offsets])
         conv.conv_lists(
-            work, x_at, out_at, output.plane, add_at, output.plane, 0,
+            work, x_at, out_at, output.plane, add_at, output.plane,
             floats, *f[:3], ints, 0, len(tiles), *i[1:5], len(packed.rows), activation,
         )  # fmt: skip
 

@@ -26,6 +26,7 @@ from embcompress.runtime.simd import (
     LANES,
     TILE,
     add,
+    filled,
     fma,
     fma_pairs,
     fma_shifted,
@@ -36,6 +37,7 @@ from embcompress.runtime.simd import (
     select_positive,
     splat,
     store,
+    store_masked,
     store_tile,
     zeros,
 )
@@ -43,7 +45,7 @@ from embcompress.runtime.simd import (
 __all__ = ["IDENTITY", "RELU", "SCRATCH", "TILES", "conv_lists", "conv_panels"]
 
 IDENTITY, RELU = 0, 1
-#: float32 numbers of scratch that a convolution needs, the same for all.
+#: float32 numbers of scratch that `conv_panels` needs.
 SCRATCH = LANES * LANES
 # What fits in the registers: filters of a panel at once, and vectors of positions of a list.
 _FEATURES = host_features()
@@ -54,20 +56,9 @@ TILES = (1, _SMALL, _MIDDLE, _LARGE)
 
 
 @compiled()
-def _finish(
-    work: Any, scratch_at: int, out_at: int, add_at: int, floats: Any, bias_at: int, mask_at: int,
-    vectors: int, activation: int,
-) -> None:  # fmt: skip
-    """Add bias and map, activate, clear the gaps: from scratch to the output."""
-    bias = splat(floats[bias_at])
-    none = splat(np.float32(0))
-    for i in range(0, LANES * vectors, LANES):
-        value = add(load(work, scratch_at + i), bias)
-        if add_at >= 0:
-            value = add(value, load(work, add_at + i))
-        if activation == RELU:
-            value = maximum(none, value)  # in this order NaN stays
-        store(select_positive(load(floats, mask_at + i), value), work, out_at + i)
+def _lowest(activation: int) -> Any:
+    """What an activation cuts off below."""
+    return np.float32(0) if activation == RELU else np.float32(-np.inf)
 
 
 @compiled()
@@ -106,6 +97,7 @@ def conv_panels(
     activation : int
         `IDENTITY` or `RELU`.
     """
+    low, unit = _lowest(activation), np.float32(1)
     for panel in range(panels):
         first = offsets_at + ints[starts_at + panel]
         last = first + ints[lengths_at + panel]
@@ -120,20 +112,23 @@ def conv_panels(
             for b in range(LANES):
                 row = ints[rows_at + LANES * panel + b]
                 if row >= 0:
-                    _finish(
-                        work, scratch_at + LANES * b, out_at + row * out_plane + i,
-                        add_at + row * add_plane + i if add_at >= 0 else -1,
-                        floats, bias_at + LANES * panel + b, mask_at + i, 1, activation,
-                    )  # fmt: skip
+                    # from scratch: which filters there are is not known when this is compiled
+                    one = filled(1, floats[bias_at + LANES * panel + b])
+                    one = fma_shifted(one, unit, work, scratch_at + LANES * b)
+                    if add_at >= 0:
+                        one = fma_shifted(one, unit, work, add_at + row * add_plane + i)
+                    store_masked(one, low, floats, mask_at + i, work, out_at + row * out_plane + i)
         values_at += LANES * (last - first)
 
 
 @compiled()
-def _sum_one(
-    work: Any, x_at: int, floats: Any, shift: int, ints: Any, first: int, last: int
-) -> Any:
-    """One vector; four sums, because one would wait for itself."""
-    a = b = c = d = splat(np.float32(0))
+def _one(
+    bias: Any, low: Any, work: Any, x_at: int, out_at: int, add_at: int, floats: Any, shift: int,
+    mask_at: int, ints: Any, first: int, last: int,
+) -> None:  # fmt: skip
+    """One filter at one vector of positions; four sums, because one would wait for itself."""
+    a = splat(bias)
+    b = c = d = splat(np.float32(0))
     whole = first + (last - first) // 4 * 4
     for j in range(first, whole, 4):
         a = fma(splat(floats[shift + j]), load(work, x_at + ints[j]), a)
@@ -142,44 +137,39 @@ def _sum_one(
         d = fma(splat(floats[shift + j + 3]), load(work, x_at + ints[j + 3]), d)
     for j in range(whole, last):
         a = fma(splat(floats[shift + j]), load(work, x_at + ints[j]), a)
-    return add(add(a, b), add(c, d))
+    if add_at >= 0:
+        b = add(b, load(work, add_at))
+    value = maximum(splat(low), add(add(a, b), add(c, d)))  # in this order NaN stays
+    store(select_positive(load(floats, mask_at), value), work, out_at)
 
 
-@compiled()
-def _sum_list(
-    size: int, work: Any, x_at: int, out_at: int, floats: Any, shift: int, ints: Any,
-    first: int, single: int, last: int,
-) -> None:  # fmt: skip
-    """Sums of one filter at `size` vectors of positions; a branch for each of `TILES`."""
-    if size == _LARGE:
-        large = zeros(_LARGE)
+def _tiles_of(n: int) -> Any:
+    """One filter at `n` vectors of positions, as a compiled function."""
+
+    @compiled()
+    def several(
+        bias: Any, low: Any, work: Any, x_at: int, out_at: int, add_at: int, floats: Any,
+        shift: int, mask_at: int, ints: Any, first: int, single: int, last: int,
+    ) -> None:  # fmt: skip
+        tile = filled(n, bias)
+        if add_at >= 0:
+            tile = fma_shifted(tile, np.float32(1), work, add_at)
         for j in range(first, single, 2):
-            large = fma_pairs(large, floats, shift + j, work, x_at + ints[j])
+            tile = fma_pairs(tile, floats, shift + j, work, x_at + ints[j])
         for j in range(single, last):
-            large = fma_shifted(large, floats[shift + j], work, x_at + ints[j])
-        store_tile(large, work, out_at, LANES)
-    elif size == _MIDDLE:
-        middle = zeros(_MIDDLE)
-        for j in range(first, single, 2):
-            middle = fma_pairs(middle, floats, shift + j, work, x_at + ints[j])
-        for j in range(single, last):
-            middle = fma_shifted(middle, floats[shift + j], work, x_at + ints[j])
-        store_tile(middle, work, out_at, LANES)
-    elif size == _SMALL:
-        small = zeros(_SMALL)
-        for j in range(first, single, 2):
-            small = fma_pairs(small, floats, shift + j, work, x_at + ints[j])
-        for j in range(single, last):
-            small = fma_shifted(small, floats[shift + j], work, x_at + ints[j])
-        store_tile(small, work, out_at, LANES)
-    else:
-        store(_sum_one(work, x_at, floats, shift, ints, first, last), work, out_at)
+            tile = fma_shifted(tile, floats[shift + j], work, x_at + ints[j])
+        store_masked(tile, low, floats, mask_at, work, out_at)
+
+    return several
+
+
+_large, _middle, _small = _tiles_of(_LARGE), _tiles_of(_MIDDLE), _tiles_of(_SMALL)
 
 
 @compiled()
 def conv_lists(
     work: Any, x_at: int, out_at: int, out_plane: int, add_at: int, add_plane: int,
-    scratch_at: int, floats: Any, values_at: int, bias_at: int, mask_at: int,
+    floats: Any, values_at: int, bias_at: int, mask_at: int,
     ints: Any, tiles_at: int, tiles: int, rows_at: int, starts_at: int, singles_at: int,
     offsets_at: int, filters: int, activation: int,
 ) -> None:  # fmt: skip
@@ -188,7 +178,7 @@ def conv_lists(
     Parameters
     ----------
     work : ndarray of float32
-        Holds input, output, added map and scratch.
+        Holds input, output and added map.
     x_at, out_at : int
         Origins of input and output. They must not overlap.
     out_plane : int
@@ -196,8 +186,6 @@ def conv_lists(
     add_at, add_plane : int
         Origin and step of a map of the same pitch to add before the activation; -1 for none. It may
         be the output.
-    scratch_at : int
-        `SCRATCH` numbers.
     floats : ndarray of float32
         Holds the values, one per offset; the biases, one per filter; the mask of valid positions.
     values_at, bias_at, mask_at : int
@@ -211,21 +199,36 @@ def conv_lists(
     activation : int
         `IDENTITY` or `RELU`.
     """
+    low = _lowest(activation)
+    shift = values_at - offsets_at  # from the index of an offset to that of its value
     i = 0
     for tile in range(tiles):
         size = ints[tiles_at + tile]
         for f in range(filters):
             first = offsets_at + ints[starts_at + f]
-            last = offsets_at + ints[starts_at + f + 1]
             single = offsets_at + ints[singles_at + f]
-            row = ints[rows_at + f]
-            _sum_list(
-                size, work, x_at + i, scratch_at, floats, values_at - offsets_at, ints,
-                first, single, last,
-            )  # fmt: skip
-            _finish(
-                work, scratch_at, out_at + row * out_plane + i,
-                add_at + row * add_plane + i if add_at >= 0 else -1,
-                floats, bias_at + f, mask_at + i, size, activation,
-            )  # fmt: skip
+            last = offsets_at + ints[starts_at + f + 1]
+            row, bias = ints[rows_at + f], floats[bias_at + f]
+            to = out_at + row * out_plane + i
+            added = add_at + row * add_plane + i if add_at >= 0 else -1
+            if size == _LARGE:
+                _large(
+                    bias, low, work, x_at + i, to, added, floats, shift, mask_at + i, ints,
+                    first, single, last,
+                )  # fmt: skip
+            elif size == _MIDDLE:
+                _middle(
+                    bias, low, work, x_at + i, to, added, floats, shift, mask_at + i, ints,
+                    first, single, last,
+                )  # fmt: skip
+            elif size == _SMALL:
+                _small(
+                    bias, low, work, x_at + i, to, added, floats, shift, mask_at + i, ints,
+                    first, single, last,
+                )  # fmt: skip
+            else:
+                _one(
+                    bias, low, work, x_at + i, to, added, floats, shift, mask_at + i, ints,
+                    first, last,
+                )  # fmt: skip
         i += LANES * size

@@ -42,6 +42,17 @@ def zeros(typing: Any, n: Any) -> Any:
     return tile(n), generate
 
 
+@operation(lambda n, value: (np.full(LANES, value, np.float32),) * n)
+def filled(typing: Any, n: Any, value: Any) -> Any:
+    """Tile of `n` vectors of the same number; `n` is a constant."""
+    tile = types.UniTuple(f32x16, n.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.pack_array(builder, [spread(builder, args[1])] * tile.count)
+
+    return tile(n, types.float32), generate
+
+
 @operation(lambda n: (np.zeros(LANES, np.int32),) * n)
 def zeros_int(typing: Any, n: Any) -> Any:
     """Tile of `n` vectors of the integer 0; `n` is a constant."""
@@ -242,6 +253,33 @@ def store_tile(typing: Any, tile: Any, out: Any, i: Any, stride: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(tile, out, types.int64, types.int64), generate
+
+
+def _store_masked_twin(tile: Any, low: Any, mask: Any, m: int, out: Any, i: int) -> None:
+    for v, part in enumerate(tile):
+        kept = mask[m + LANES * v : m + LANES * (v + 1)] > 0
+        value = np.where(part < low, low, part)
+        out[i + LANES * v : i + LANES * (v + 1)] = np.where(kept, value, np.float32(0))
+
+
+@operation(_store_masked_twin)
+def store_masked(typing: Any, tile: Any, low: Any, mask: Any, m: Any, out: Any, i: Any) -> Any:
+    """Write vector v of a tile, at least `low`, to ``out[i + 16 v:]``; NaN stays.
+
+    Where ``mask[m + 16 v:]`` is not positive, 0 is written.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        masks = pointer(context, builder, signature.args[2], args[2], args[3])
+        start = pointer(context, builder, signature.args[4], args[4], args[5])
+        least, none = spread(builder, args[1]), constant(0)
+        for v, part in enumerate(parts(builder, args[0], tile.count)):
+            part = builder.select(builder.fcmp_ordered("<", part, least), least, part)
+            kept = builder.fcmp_ordered(">", read(builder, moved(builder, masks, LANES * v)), none)
+            write(builder, builder.select(kept, part, none), moved(builder, start, LANES * v))
+        return context.get_dummy_value()
+
+    return types.void(tile, types.float32, mask, types.int64, out, types.int64), generate
 
 
 def _transposed_twin(x: Any, i: int, stride: int, out: Any, j: int, step: int) -> None:
