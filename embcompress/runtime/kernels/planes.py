@@ -14,6 +14,7 @@ from embcompress._compiled import compiled
 from embcompress.runtime.simd import (
     LANES,
     add,
+    fma,
     load,
     maximum,
     multiply,
@@ -37,10 +38,21 @@ def clear(work: Any, at: int, size: int) -> None:
     ----------
     work : ndarray of float32
     at, size : int
-        ``Map.size`` numbers.
+        ``Map.size`` numbers, a multiple of 16.
     """
-    for i in range(at, at + size):
-        work[i] = 0
+    for i in range(at, at + size, LANES):
+        store(splat(np.float32(0)), work, i)
+
+
+@compiled()
+def _copy_row(x: Any, x_at: int, out: Any, out_at: int, width: int, scale: Any, shift: Any) -> None:
+    """``x * scale + shift`` for one row, not a number more."""
+    whole = width // LANES * LANES
+    for i in range(0, whole, LANES):
+        value = fma(load(x, x_at + i), splat(scale), splat(shift))
+        store(value, out, out_at + i)
+    for i in range(whole, width):
+        out[out_at + i] = x[x_at + i] * scale + shift
 
 
 @compiled()
@@ -71,8 +83,7 @@ def place_map(
             scale, shift = floats[scale_at + c], floats[shift_at + c]
         for y in range(height):
             start, source = out_at + c * plane + y * pitch, x_at + (c * height + y) * width
-            for i in range(width):
-                work[start + i] = x[source + i] * scale + shift
+            _copy_row(x, source, work, start, width, scale, shift)
 
 
 @compiled()
@@ -96,8 +107,7 @@ def collect_map(
     for c in range(channels):
         for y in range(height):
             source, start = x_at + c * plane + y * pitch, out_at + (c * height + y) * width
-            for i in range(width):
-                out[start + i] = work[source + i]
+            _copy_row(work, source, out, start, width, np.float32(1), np.float32(0))
 
 
 @compiled()
@@ -108,6 +118,9 @@ def _split_row(
     if stride == 2 and phases == 2:
         for i in range(0, width, LANES):
             split_pairs(work, x_at + 2 * i, work, out_at + i, out_at + plane + i)
+    elif stride == 1:
+        for i in range(0, width, LANES):
+            store(load(work, x_at + i), work, out_at + i)
     else:
         for b in range(phases):
             for i in range(width):
