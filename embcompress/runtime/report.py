@@ -158,7 +158,7 @@ def report(graph: Graph, *, measure: bool = True, batch_size: int = 1) -> Report
     return Report(layers, batch_size)
 
 
-def _filter_times(record: Any, shape: tuple[int, int, int]) -> dict[str, float]:
+def _filter_times(record: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     """Time of a convolution of one map, and of one of the same size with nothing pruned."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(1, *shape)).astype(np.float32)
