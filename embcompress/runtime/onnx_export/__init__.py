@@ -25,8 +25,9 @@ Weights in the file
 int8
     Weights lie in the file as int8 with a scale for each output. With an `input_scale` a linear
     layer gets QuantizeLinear and DequantizeLinear around its input, the form that onnxruntime
-    computes in integers; it may saturate on x86 without VNNI. Without one the weights are
-    converted when the file is loaded and the layer computes in float32.
+    computes in integers; inputs are cut at -128 steps, and on x86 without VNNI sums may saturate.
+    Without one the weights are converted when the file is loaded, and the layer computes in
+    float32.
 Recurrent layers
     The operators GRU and LSTM with all gates' matrices dense; each direction is an operator of its
     own. Outputs after the end of a sequence are 0. int8 weights are converted at loading.

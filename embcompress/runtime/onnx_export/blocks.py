@@ -3,7 +3,8 @@
 A block is a set of outputs and the inputs that they share: the inputs are gathered, multiplied by a
 small dense matrix, and the outputs of all blocks are put together. The costs were measured in
 onnxruntime 1.32, one thread, between 1 and 64 rows at a time, and are counted in weights of a dense
-product: a block costs about 16 000 besides its weights, a gathered input 100. So blocks of 16 rows
+product: a block costs about 16 000 besides its weights, a gathered input 100, an
+output that must be put in its place 40. So blocks of 16 rows
 never pay, those of 128 rows and more do.
 """
 
@@ -18,11 +19,11 @@ import numpy.typing as npt
 
 from embcompress.runtime.matrices import classes
 
-__all__ = ["Block", "cut_blocks", "places"]
+__all__ = ["Block", "cut_blocks", "in_order", "places"]
 
 _BLOCK, _GATHERED = 16_000, 100
-# an output that is added up from several blocks, each time
-_ADDED = 20
+# an output that is put in its place or added up, each time
+_PLACED = 40
 # blocks are written where they cost at most this share of the dense product
 _GAIN = 0.75
 # with more kinds of rows than this zeros have no structure that blocks could use
@@ -68,7 +69,8 @@ def cut_blocks(kept: Bools, positions: int = 1) -> list[Block] | None:
         if found is None:
             continue
         total = sum(_cost(len(block.rows), len(block.columns), positions) for block in found)
-        total += _ADDED * sum(len(block.rows) for block in found) if transposed else 0
+        index, _ = places(found, len(kept))
+        total += 0 if in_order(index) else _PLACED * index.size
         if total < least:
             best, least = found, total
     return best
@@ -135,3 +137,8 @@ def places(blocks: Sequence[Block], n_rows: int) -> tuple[npt.NDArray[np.int32],
     layer = np.arange(len(rows)) - starts[rows[order]]
     index[layer, rows[order]] = order
     return index, bool((index == len(rows)).any())
+
+
+def in_order(index: npt.NDArray[np.int32]) -> bool:
+    """Whether the outputs of the blocks, one after the other, are those of the matrix."""
+    return len(index) == 1 and bool((index[0] == np.arange(index.shape[1])).all())

@@ -82,7 +82,7 @@ def to_onnx(
         If the opset is not supported, shapes of layers do not fit each other, or the model is
         larger than the 2 GB that the format allows.
     TypeError
-        If a layer has no form in ONNX.
+        If a layer has no form in ONNX, or classes are neither numbers nor strings.
 
     Examples
     --------
@@ -136,16 +136,19 @@ class _Export:
             ir_version=helper.find_min_ir_version_for(opsets),
         )  # fmt: skip
         helper.set_model_props(model, self._metadata())
-        size = model.ByteSize()
-        if size >= 2**31:
-            raise ValueError(f"the model has {size} bytes; a file of ONNX holds less than 2 GB")
         return model.SerializeToString(deterministic=True)
 
     def _metadata(self) -> dict[str, str]:
         about = {"embcompress_version": __version__, "kind": self.graph.kind}
         if self.graph.classes is not None:
-            labels = np.asarray(self.graph.classes).tolist()
-            about["classes"] = json.dumps(labels, ensure_ascii=False)
+            labels = np.asarray(self.graph.classes)
+            try:
+                about["classes"] = json.dumps(labels.tolist(), ensure_ascii=False)
+            except TypeError:
+                raise TypeError(
+                    f"classes of {labels.dtype} such as {labels[0]!r}; a model holds numbers or "
+                    "strings"
+                ) from None
         return about
 
     # -- inputs -----------------------------------------------------------------------------------
@@ -218,7 +221,7 @@ class _Export:
             value = Value(by_sample, value.kind, value.shape)
         name = "logits" if is_last else node.name if node.name not in _RESERVED else ""
         output = name or self.to.unique("output")
-        self.to.close(value.name, node.name, output)
+        self.to.close(value.name, output, node.name)
         return Value(output, value.kind, value.shape)
 
     def _is_raw(self, node: Node) -> bool:
@@ -243,9 +246,7 @@ class _Export:
         return [Value(joined, values[0].kind, (sum(value.width for value in values),))]
 
     def _value(self, name: str, raw: bool) -> Value:
-        value = self.values.get(name)
-        if value is None:
-            raise ValueError(f"it reads {name!r}, which the graph does not have")
+        value = self.values[name]
         if name != "input" or self.graph.kind != "frames" or raw:
             return value
         if self._cleaned is None:
@@ -266,7 +267,7 @@ class _Export:
         for node in self.graph.nodes[:-1]:
             if "state" in node.inputs:
                 state = self.values[node.name]
-                self.to.close(state.name, "new_state", "new_state")
+                self.to.close(state.name, "new_state")
                 self.outputs.append(self._info("new_state", np.float32, ["n", state.width]))
 
     def _classes(self, last: Value, axes: list[Any]) -> None:
@@ -276,8 +277,8 @@ class _Export:
                 f"{n_classes} classes for a graph that gives {last.kind} of {last.shape}"
             )
         shares = self.to.op("Softmax", last.name, axis=-1)
-        self.to.close(shares, "probabilities", "probabilities")
+        self.to.close(shares, "probabilities")
         label = self.to.op("ArgMax", last.name, axis=-1, keepdims=0)
-        self.to.close(label, "label", "label")
+        self.to.close(label, "label")
         self.outputs.append(self._info("probabilities", np.float32, [*axes, n_classes]))
         self.outputs.append(self._info("label", np.int64, axes))

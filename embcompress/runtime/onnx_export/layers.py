@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from embcompress.runtime.onnx_export.blocks import Block, cut_blocks, places
+from embcompress.runtime.onnx_export.blocks import Block, cut_blocks, in_order, places
 from embcompress.runtime.onnx_export.weights import dequantized, float_weight
 from embcompress.runtime.onnx_export.writer import Value, Writer
 from embcompress.runtime.records import (
@@ -111,8 +111,8 @@ def _in_blocks(
 ) -> str:  # fmt: skip
     """Gather, multiply, put together and add up, along an axis; without the bias."""
     n_out, n_in = weight.shape[:2]
-    if not blocks:  # nothing is kept: one input times 0
-        blocks = [Block(np.zeros(0, np.int64), np.zeros(1, np.int64))]
+    if not blocks:  # nothing is kept: one input times a weight that is 0
+        blocks = [Block(np.zeros(1, np.int64), np.zeros(1, np.int64))]
     index, needs_zero = places(blocks, n_out)
     parts = []
     for k, block in enumerate(blocks):
@@ -123,8 +123,7 @@ def _in_blocks(
         given = x if len(block.columns) == n_in else to.op("Gather", x, columns, axis=axis)
         parts.append(multiply(part, given))
     joined = parts[0] if len(parts) == 1 else to.op("Concat", *parts, axis=axis)
-    total = sum(len(block.rows) for block in blocks) + needs_zero
-    if len(index) == 1 and total == n_out and (index[0] == np.arange(n_out)).all():
+    if in_order(index) and not needs_zero:
         return joined
     terms = [to.op("Gather", joined, to.constant(k, "outputs"), axis=axis) for k in index]
     summed = terms[0]
@@ -158,7 +157,7 @@ def conv2d(to: Writer, record: Conv2d, inputs: Sequence[Value]) -> Value:
     def multiply(part: Weight, value: str) -> str:
         return to.op("Conv", value, float_weight(to, part, "weight"), **pads)
 
-    blocks = cut_blocks(weight.kept.any(axis=(2, 3)), height * width)
+    blocks = cut_blocks(np.asarray(weight.kept.any(axis=(2, 3))), height * width)
     if blocks is None:
         matrix, bias = float_weight(to, weight, "weight"), to.constant(record.bias, "bias")
         value = to.op("Conv", x.name, matrix, bias, **pads)

@@ -13,6 +13,8 @@ __all__ = ["Value", "Writer"]
 
 # constants up to so many numbers are written once
 _SHARED = 64
+# the format allows 2 GB in all; what is left is for nodes
+_MOST_BYTES = 2**31 - 2**24
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Writer:
         self.initializers: list[Any] = []
         self.scope = ""
         self._names: set[str] = set()
+        self._n_bytes = 0
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def reserve(self, names: Sequence[str]) -> None:
@@ -94,6 +97,11 @@ class Writer:
         key = (str(array.dtype), array.shape, array.tobytes() if array.size <= _SHARED else b"")
         if array.size <= _SHARED and key in self._constants:
             return self._constants[key]
+        self._n_bytes += array.nbytes
+        if self._n_bytes > _MOST_BYTES:
+            raise ValueError(
+                f"with it the model has {self._n_bytes} bytes; a file of ONNX holds less than 2 GB"
+            )
         name = self.unique(hint)
         array = np.ascontiguousarray(array).reshape(array.shape)  # scalars keep no axes
         self.initializers.append(self.onnx.numpy_helper.from_array(array, name))
@@ -131,20 +139,20 @@ class Writer:
         to = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self.op("Cast", value, to=to)
 
-    def close(self, value: str, name: str, output: str) -> None:
-        """Give the last operator of a layer the layer's name.
+    def close(self, value: str, output: str, layer: str = "") -> None:
+        """Give a value the name that it has outside.
 
         Parameters
         ----------
         value : str
-            What the layer gives.
-        name : str
-            Of the layer.
+            What a layer gives, or an output of the model.
         output : str
-            What the value is to be called.
+            What it is to be called.
+        layer : str, optional
+            Name for the operator that gives it.
         """
         if not self.nodes or value not in self.nodes[-1].output:
             value = self.op("Identity", value)
         last = self.nodes[-1]
-        last.name = name
+        last.name = layer or last.name
         last.output[list(last.output).index(value)] = output
