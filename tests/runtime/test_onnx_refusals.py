@@ -24,7 +24,7 @@ from embcompress.runtime.records import (
     Record,
 )
 
-pytest.importorskip("onnx", reason="onnx is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,11 @@ def test_refusals_say_what_came_and_what_is_allowed(graph, error, message):
         to_onnx(graph)
 
 
-def test_refused_options(tmp_path):
+def test_refused_options(tmp_path, monkeypatch):
     graph = one(LINEAR)
+    monkeypatch.setattr(onnx.defs, "onnx_opset_version", lambda: 21)
+    with pytest.raises(ValueError, match=r"opset=23; the installed onnx .* knows 21"):
+        to_onnx(graph, opset=23)
     with pytest.raises(ValueError, match="opset=17; 18 to 23 are supported"):
         to_onnx(graph, opset=17)
     with pytest.raises(FileNotFoundError, match="output folder does not exist"):

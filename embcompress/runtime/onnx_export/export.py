@@ -96,6 +96,9 @@ def to_onnx(
     if opset not in OPSETS:
         raise ValueError(f"opset={opset}; {OPSETS[0]} to {OPSETS[-1]} are supported")
     onnx = require("onnx", extra="onnx", feature="export to ONNX")
+    newest = onnx.defs.onnx_opset_version()
+    if opset > newest:
+        raise ValueError(f"opset={opset}; the installed onnx {onnx.__version__} knows {newest}")
     data = _Export(onnx, graph, opset).model()
     if path is not None:
         with atomic_write(path) as file:
