@@ -164,7 +164,10 @@ def damaged(path, change) -> None:
     [
         (lambda t, d: t.pop("1.bias"), None),
         (lambda t, d: t.pop("1.weight.weights"), "array 'weights' is missing"),
-        (lambda t, d: d["nodes"][1]["weights"]["weight"].update(runs="y"), "unknown layout .*, 'y'"),
+        (
+            lambda t, d: d["nodes"][1]["weights"]["weight"].update(runs="y"),
+            "unknown layout .*, 'y'",
+        ),
         (lambda t, d: d["nodes"][1].update(record="Nothing"), "unknown layer 'Nothing'"),
         (
             lambda t, d: d["nodes"][1]["weights"]["weight"].update(layout="x"),

@@ -32,22 +32,21 @@ def _pointer(typing: Any, address: Any) -> Any:
 
 
 @compiled()
-def run(table: Any, x: Any, out: Any, n: int, n_frames: int) -> None:
+def run(table: Any, x: Any, out: Any) -> None:
     """Run the steps of a program on one chunk of samples.
 
     What a call does not change comes as addresses, since every array that is passed costs time.
 
     Parameters
     ----------
-    table : ndarray of int64, shape (2 * 9,)
+    table : ndarray of int64, shape (19,)
         Address and number of elements of: code (int64, (steps, N_FIELDS)), floats (float32),
         octets (int8), ints (int32), the workspace (float32), that of quantized inputs twice
-        (int32, uint8), states that the caller gave (float32), and frames of each sequence (int64).
+        (int32, uint8), states that the caller gave (float32), and frames of each sequence (int64);
+        then the frames of the longest sequence.
     x : ndarray of float32, shape (n, numbers)
     out : ndarray of float32, shape (rows, numbers)
         At least `n` rows, and whole tiles of them where the last step writes them itself.
-    n, n_frames : int
-        Samples, and frames of the longest sequence.
     """
     shape = (table[1] // f.N_FIELDS, f.N_FIELDS)
     code = carray(_pointer(table[0]), shape, np.int64)
@@ -61,7 +60,7 @@ def run(table: Any, x: Any, out: Any, n: int, n_frames: int) -> None:
     lengths = carray(_pointer(table[16]), (table[17],), np.int64)
     _steps(
         code, floats, octets, ints, work, quads, quad_bytes, x.reshape(x.size), state, lengths,
-        n, n_frames, out.reshape(out.size),
+        x.shape[0], table[18], out.reshape(out.size),
     )  # fmt: skip
 
 
