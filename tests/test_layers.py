@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "embcompress"
 
 # lowest first; a part may import its own layer and those before it
 LAYERS = [
-    {"_compiled", "_optional", "_version", "codes", "container", "progress", "sampling"},
+    {"_compiled", "_optional", "_version", "codes", "container", "labels", "progress", "sampling"},
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "training"},
     {"compressed", "formats", "quantizers", "pruning", "lowering"},

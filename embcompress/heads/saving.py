@@ -12,6 +12,7 @@ import torch
 
 from embcompress.codes import code_bytes
 from embcompress.container import Container, FormatError, load_container, save_container
+from embcompress.labels import labels_from_json, labels_to_json
 
 if TYPE_CHECKING:
     from embcompress.heads.base import Head
@@ -22,8 +23,6 @@ Array = npt.NDArray[Any]
 
 _KIND = "head"
 _MASK = "masks."
-# what labels may be, by the letter of their data type
-_CLASS_KINDS = {"i": "int", "u": "int", "f": "float", "b": "bool", "U": "str"}
 _STORED = (np.float32, np.float64, np.int64)
 
 
@@ -54,7 +53,7 @@ def save(head: Head, path: str | os.PathLike[str]) -> None:
     metadata = {
         "head": type(head).__name__,
         "parameters": _to_json(_parameters(head)),
-        "classes": _to_json(_classes(head.classes_)),
+        "classes": _to_json(labels_to_json(head.classes_)),
         "input_shape": _to_json([int(size) for size in head.input_shape_]),
         "n_features": str(head.n_features_in_),
         "n_epochs": str(head.n_iter_),
@@ -117,18 +116,6 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _classes(classes: Array) -> dict[str, Any]:
-    values = classes.tolist()
-    if classes.dtype.kind in _CLASS_KINDS:
-        return {"dtype": classes.dtype.str.lstrip("<>|="), "values": values}
-    if all(isinstance(value, str) for value in values):
-        return {"dtype": "object", "values": values}
-    raise TypeError(
-        f"classes are {classes.dtype} ({values[0]!r}, ...); a file holds whole numbers, real "
-        "numbers, booleans and strings"
-    )
-
-
 def _to_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
@@ -166,25 +153,13 @@ def _blank(file: Container) -> Head:
 
 
 def _read_classes(file: Container) -> Array:
-    entry = _json(file, "classes")
-    values = entry.get("values") if isinstance(entry, dict) else None
-    if not isinstance(values, list) or len(values) < 2:
-        raise FormatError(f"{file.path}: classes are not a list of at least two")
-    text = str(entry.get("dtype"))
-    kinds = {"i": int, "u": int, "f": (int, float), "b": bool, "U": str, "o": str}
-    kind = kinds.get(text[0])
     try:
-        dtype = np.dtype(text)
-    except TypeError:
-        dtype = None
-    if kind is None or dtype is None or dtype.kind not in "iufbUO":
-        raise FormatError(f"{file.path}: unknown data type of classes {text!r}")
-    if not all(isinstance(value, kind) for value in values):  # type: ignore[arg-type]
-        raise FormatError(f"{file.path}: classes do not fit their data type {text!r}")
-    classes = np.array(values, dtype=dtype)
-    if not (classes[1:] > classes[:-1]).all():
-        raise FormatError(f"{file.path}: classes are not in order")
-    return classes
+        return labels_from_json(_json(file, "classes"))
+    except ValueError as error:
+        message = str(error)
+        raise FormatError(
+            message if isinstance(error, FormatError) else f"{file.path}: {message}"
+        ) from error
 
 
 def _read_shape(file: Container) -> tuple[int, ...]:

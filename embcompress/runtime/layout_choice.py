@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
+from embcompress.runtime.layouts import LAYOUTS
 from embcompress.runtime.matrices import LANES, Panels, cut, strips
 from embcompress.runtime.records import Weight
 
-__all__ = ["choose", "panels_of"]
+__all__ = ["choose", "choose_filters", "panels_of"]
 
 # Measured in vectors of weights: a single weight with one row at a time, and with 16; an output.
 _SINGLE, _SINGLE_OF_16, _OUTPUT = 0.65, 0.08, 2.0
+# Of convolutions: a weight of a kernel with its own pattern, against one of a panel.
+_KERNEL_BY_KERNEL = 1.5
+# layouts that run as panels
+_PANELS = ("strips", "compact", "bspc")
 # a sparse form must save at least so much
 _GAIN = 0.95
 
@@ -36,8 +41,6 @@ def panels_of(weight: Weight) -> Panels | None:
         return None
     if weight.layout == "dense":
         return strips(np.ones_like(weight.kept))
-    if weight.layout == "strips":
-        return strips(weight.kept)
     return cut(weight.kept)
 
 
@@ -59,19 +62,42 @@ def choose(weight: Weight, batch_size: int = 1) -> str:
     n_out, n_in = kept.shape
     dense = -(-n_out // LANES) * (-(-n_in // 4) if quads else n_in)
     single = _SINGLE if batch_size < 3 else _SINGLE_OF_16
-    by_strips, best = strips(kept), cut(kept)
-    costs = {"dense": _GAIN * dense, "csr": single * weight.n_kept + _OUTPUT * n_out}
-    extra = best.cost(n_out) - best.vectors()
-    costs["bspc"] = best.vectors(quads) + extra
-    costs["strips"] = by_strips.vectors(quads)
-    if best.in_order:
-        del costs["bspc"]
+    best = cut(kept)
+    panels = best.vectors(quads) + best.cost(n_out) - best.vectors()
+    costs = {
+        "panels": panels, "dense": _GAIN * dense, "csr": single * weight.n_kept + _OUTPUT * n_out,
+    }  # fmt: skip
     chosen = min(costs, key=lambda name: costs[name])
-    if chosen == "bspc" and _is_rectangle(kept):
-        return "compact"
-    return chosen
+    return _smallest(weight, _PANELS) if chosen == "panels" else chosen
 
 
-def _is_rectangle(kept: np.ndarray) -> bool:
-    rows, columns = kept.any(axis=1), kept.any(axis=0)
-    return int(rows.sum()) * int(columns.sum()) == int(kept.sum())
+def _smallest(weight: Weight, names: tuple[str, ...]) -> str:
+    """Which of some layouts, that run alike, takes the fewest bytes; the first wins a tie."""
+    stored = {name: LAYOUTS[name].from_dense(weight.values, weight.kept) for name in names}
+    return min(names, key=lambda name: stored[name].nbytes + stored[name].index_nbytes)
+
+
+def choose_filters(weight: Weight) -> str:
+    """Choose the layout of the filters of a convolution by rule.
+
+    Parameters
+    ----------
+    weight : Weight
+        Of four axes.
+
+    Returns
+    -------
+    str
+        ``"dense"``, ``"strips"``, ``"compact"`` or ``"bspc"`` run as panels of 16 filters,
+        ``"fkw"`` and ``"spm"`` kernel by kernel.
+    """
+    kept = weight.kept
+    matrix = kept.reshape(len(kept), -1)
+    dense = -(-len(kept) // LANES) * matrix.shape[1]
+    best = cut(matrix)
+    kernels = _KERNEL_BY_KERNEL * weight.n_kept / LANES
+    if min(best.vectors(), kernels) > _GAIN * dense:
+        return "dense"
+    if kernels < best.vectors():
+        return "fkw"
+    return _smallest(weight, _PANELS)

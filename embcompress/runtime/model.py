@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,14 @@ import numpy.typing as npt
 from embcompress.codes import check_codes, unpack_signs
 from embcompress.runtime import simd
 from embcompress.runtime.assembler import Assembler
+from embcompress.runtime.files import load_graph, save_graph
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.machine import run
 from embcompress.runtime.records import Graph
 from embcompress.runtime.steps import Plan
+
+if TYPE_CHECKING:
+    from embcompress.runtime.report import Report
 
 __all__ = ["Program"]
 
@@ -154,6 +159,59 @@ class Program:
         labels : ndarray of shape (n,)
         """
         return self._labels()[self(X).argmax(axis=1)]
+
+    def report(self, *, measure: bool = True, batch_size: int = 1) -> Report:
+        """What became of each layer; print it for a table.
+
+        Parameters
+        ----------
+        measure : bool, default True
+            Take the time of each matrix against dense products.
+        batch_size : int, default 1
+            Rows at a time.
+
+        Returns
+        -------
+        Report
+        """
+        from embcompress.runtime.report import report
+
+        return report(self.graph, measure=measure, batch_size=batch_size)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write one safetensors file.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written; nothing is left behind.
+        """
+        save_graph(path, self.graph)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Program:
+        """Read a file that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Returns
+        -------
+        Program
+
+        Raises
+        ------
+        FormatError
+            If the file is damaged, or is no program.
+        OSError
+            If the file cannot be read.
+        """
+        return cls(load_graph(path))
 
     def _labels(self) -> npt.NDArray[Any]:
         if self.classes_ is None:

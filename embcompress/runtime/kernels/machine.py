@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from embcompress.runtime.simd.codegen import operation
 __all__ = ["run"]
 
 
-@operation(lambda address: address)
+@operation(lambda address: ctypes.c_void_p(int(address)))
 def _pointer(typing: Any, address: Any) -> Any:
     """An address as a pointer."""
 
