@@ -368,12 +368,12 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         save(self, path)
 
-    def layer_graph(self) -> Graph:
+    def layer_graph(self, masks: Mapping[str, Any] | None = None) -> Graph:
         """Describe the head as plain arrays; see :func:`embcompress.heads.lowered.layer_graph`."""
         from embcompress.heads.lowered import layer_graph
 
         check_is_fitted(self)
-        return layer_graph(self)
+        return layer_graph(self, masks)
 
     def _labelled(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
         labels = check_labels(self, y)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,23 +19,26 @@ __all__ = ["layer_graph"]
 _SCALING = "standardize"
 
 
-def layer_graph(head: Head) -> Graph:
+def layer_graph(head: Head, masks: Mapping[str, Any] | None = None) -> Graph:
     """Describe a trained head as plain arrays.
 
     Parameters
     ----------
     head : Head
         Pruned or not.
+    masks : mapping of str to bool tensor or ndarray, optional
+        Name of a parameter of ``module_`` -> True where it is kept. Default: `masks_`.
 
     Returns
     -------
     Graph
         Takes what the head takes and gives logits. The first node, ``"standardize"``, is there
-        where the head standardizes; the others are named as the modules in ``module_``. Weights
-        have the masks of `masks_`; `classes` are those of the head.
+        where the head standardizes; the others are named as the modules in ``module_``;
+        `classes` are those of the head.
     """
     kind = head._kind().name
-    graph = lower(head.module_, input_shape=head.input_shape_, kind=kind, masks=head.masks_)
+    masks = head.masks_ if masks is None else masks
+    graph = lower(head.module_, input_shape=head.input_shape_, kind=kind, masks=masks)
     nodes = list(graph.nodes)
     if head.mean_ is not None and head.scale_ is not None:
         mean = head.mean_.astype(np.float32)

@@ -90,15 +90,18 @@ class Assembler:
             width = self.graph.shape[-1]
             buffer = Buffer(whole(width), "frame")
             fields = {f.OP: f.COPY_FRAMES, f.WIDTH: width, f.TARGET_STRIDE: buffer.stride}
-            mean, scale = -1, -1
+            fields[f.BIAS] = -1
             first = self.graph.nodes[0]
-            if isinstance(first.record, Affine):  # standardized before NaN becomes 0
-                mean = self.arenas.floats.add(first.record.mean)
-                scale = self.arenas.floats.add(first.record.scale)
-            self.steps.append(Step({**fields, f.BIAS: mean, f.STEPS: scale}, {f.TARGET: buffer}))
-            self._values["input"] = (buffer, width)
-            if isinstance(first.record, Affine):
-                self._values[first.name] = (buffer, width)
+            readers = [node for node in self.graph.nodes if "input" in node.inputs]
+            # on the way, unless somebody else reads the input as it is
+            scaled = isinstance(first.record, Affine) and readers == [first]
+            if scaled:
+                record: Any = first.record
+                floats = self.arenas.floats
+                fields[f.BIAS], fields[f.STEPS] = floats.add(record.mean), floats.add(record.scale)
+                fields[f.COMBINE_BIAS] = floats.add(record.shift)
+            self.steps.append(Step(fields, {f.TARGET: buffer}))
+            self._values[first.name if scaled else "input"] = (buffer, width)
 
     def _emit(self, node: Node) -> None:
         if node.name in self._values:
@@ -247,7 +250,7 @@ def _cell(to: Assembler, node: Node) -> None:
 def _affine(to: Assembler, node: Node) -> None:
     record: Any = node.record
     if isinstance(record, Activation):
-        width = to.source(node.inputs[0])[2]
+        width = to.source(node.inputs[-1])[2]
         record = Affine(np.zeros(width, np.float32), np.ones(width, np.float32))
         kind = ACTIVATIONS[node.record.activation]  # type: ignore[attr-defined]
     else:
@@ -258,7 +261,8 @@ def _affine(to: Assembler, node: Node) -> None:
         f.COMBINE_BIAS: floats.add(record.shift), f.ACTIVATION: kind,
     }  # fmt: skip
     buffers: dict[int, Buffer] = {}
-    per = to.read(fields, buffers, node.inputs[0])
+    # of two directions, the second knows the width of both
+    per = to.read(fields, buffers, node.inputs[-1])
     target = Buffer(whole(fields[f.WIDTH]), per)
     fields[f.TARGET_STRIDE] = target.stride
     to.steps.append(Step(fields, {**buffers, f.TARGET: target}))

@@ -95,7 +95,7 @@ class Program:
         Returns
         -------
         ndarray of float32, shape (n, n_outputs), or (n, time, n_outputs)
-            Logits of a classifier.
+            Logits of a classifier. Frames after the end of a sequence are NaN.
 
         Raises
         ------

@@ -92,7 +92,7 @@ def _steps(  # noqa: C901 - one branch for each kind of step
         elif op == f.COPY_FRAMES:
             copy_frames(
                 x, n, n_frames, code[i, f.WIDTH], floats, code[i, f.BIAS], code[i, f.STEPS],
-                work, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
+                code[i, f.COMBINE_BIAS], work, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
             )  # fmt: skip
         elif op == f.POOL_FRAMES:
             pool_frames(code, i, work, n, n_frames, lengths)
@@ -101,7 +101,7 @@ def _steps(  # noqa: C901 - one branch for each kind of step
         elif op == f.AFFINE:
             _affine(code, i, floats, x, work, rows)
         elif op == f.COPY_ROWS:
-            _copy_rows(code, i, work, n, n_frames, out)
+            _copy_rows(code, i, work, n, n_frames, lengths, out)
 
 
 @compiled()
@@ -132,11 +132,16 @@ def _affine(code: Any, i: int, floats: Any, x: Any, work: Any, n: int) -> None:
 
 
 @compiled()
-def _copy_rows(code: Any, i: int, work: Any, n: int, n_frames: int, out: Any) -> None:
+def _copy_rows(code: Any, i: int, work: Any, n: int, n_frames: int, lengths: Any, out: Any) -> None:
+    """Write the output; frames after the end of a sequence become NaN, as they came."""
     width, source, stride = code[i, f.WIDTH], code[i, f.SOURCE], code[i, f.SOURCE_STRIDE]
     per_sample = n_frames if code[i, f.BY_FRAME] else 1
     for s in range(n):
         for t in range(per_sample):
             at, to = source + (t * n + s) * stride, (s * per_sample + t) * width
+            if per_sample > 1 and t >= lengths[s]:
+                for k in range(width):
+                    out[to + k] = np.nan
+                continue
             for k in range(width):
                 out[to + k] = work[at + k]
