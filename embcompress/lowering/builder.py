@@ -23,7 +23,16 @@ from embcompress.runtime.records import (
     Weight,
 )
 
-__all__ = ["Builder", "Direction", "Picked", "States", "Value", "features", "unsupported"]
+__all__ = [
+    "Builder",
+    "Direction",
+    "Picked",
+    "Refused",
+    "States",
+    "Value",
+    "features",
+    "unsupported",
+]
 
 Array = npt.NDArray[Any]
 
@@ -101,6 +110,16 @@ class States:
         """One of them."""
         flat = [Direction(layer, i) for layer in self.layers for i in range(len(layer.nodes))]
         return flat[index]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What a layer gives too, but no record does; an error as soon as it is used."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
 
 
 @dataclass(frozen=True)

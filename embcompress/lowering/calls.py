@@ -66,9 +66,11 @@ def lower_call(
         raise unsupported(f"the call {name_of(target)}() ({name!r})")
     if handler not in _OPEN:
         args = [build.settle(argument) for argument in args]
+        if args and not isinstance(args[0], (Value, int, float, torch.Tensor)):
+            raise unsupported(f"the call {name_of(target)}() ({name!r}) of {args[0]}")
     try:
         return handler(build, name, *args, **kwargs)
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise unsupported(f"the call {name_of(target)}() ({name!r}: {error})") from error
 
 

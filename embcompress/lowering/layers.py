@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from embcompress.lowering.builder import Builder, States, Value, unsupported
+from embcompress.lowering.builder import Builder, Refused, States, Value, unsupported
 from embcompress.runtime.records import (
     GRU,
     LSTM,
@@ -279,7 +279,7 @@ def _recurrent(build: Builder, module: Any, name: str, value: Value) -> tuple[Va
         value = Value(tuple(nodes), "frames", (module.hidden_size * len(nodes),))
         layers.append(value)
     states = States(tuple(layers))
-    return value, states if record is GRU else (states, None)
+    return value, states if record is GRU else (states, Refused("the cells of an LSTM"))
 
 
 def _cell(build: Builder, module: Any, name: str, value: Value) -> Value:

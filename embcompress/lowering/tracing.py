@@ -13,7 +13,15 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
-from embcompress.lowering.builder import Builder, Direction, Picked, States, Value, unsupported
+from embcompress.lowering.builder import (
+    Builder,
+    Direction,
+    Picked,
+    Refused,
+    States,
+    Value,
+    unsupported,
+)
 from embcompress.lowering.calls import lower_call, name_of
 from embcompress.lowering.layers import described, layer_of, lower_module
 
@@ -130,6 +138,8 @@ def lower_forward(build: Builder, model: nn.Module, value: Value, example: Tenso
         If the function cannot be traced, or calls what is not supported.
     """
     tracer = _Tracer(example)
+    if tracer.is_leaf_module(model, ""):
+        raise unsupported(described(model, ""))
     try:
         graph = tracer.trace(model)
     except Exception as error:  # foreign code runs here, which may fail in any way
@@ -159,6 +169,8 @@ class _Interpreter:
                 found: Any = value
             elif node.op == "output":
                 output = found = args[0]
+                if isinstance(found, list) and len(found) == 1:  # of a function with *args
+                    output = found[0]
             elif node.op == "get_attr" or not _holds_values((args, kwargs)):
                 found = self.examples[node]
             else:
@@ -208,7 +220,7 @@ def _holds_values(thing: Any) -> bool:
         return any(map(_holds_values, thing.values()))
     if isinstance(thing, (tuple, list)):
         return any(map(_holds_values, thing))
-    return isinstance(thing, (Value, Picked, States, Direction))
+    return isinstance(thing, (Value, Picked, States, Direction, Refused))
 
 
 def _fitting(value: Value, example: Tensor, name: str) -> Value:
