@@ -17,7 +17,9 @@ from torch.nn import functional as F  # noqa: E402
 from embcompress.heads import ConvHead, GRUHead, LinearHead, MLPHead, pad  # noqa: E402
 from embcompress.lowering import lower  # noqa: E402
 from embcompress.pruning import Masks, OneShot, Unstructured  # noqa: E402
+from embcompress.runtime import compile  # noqa: E402
 from embcompress.runtime import records as rt  # noqa: E402
+from embcompress.runtime.passes import simplify  # noqa: E402
 from embcompress.runtime.reference import evaluate  # noqa: E402
 
 
@@ -73,6 +75,9 @@ def check(module: nn.Module, shape: tuple[int, ...], n_frames: int = 0, **option
     values = evaluate(graph, x.numpy())
     output = values[graph.nodes[-1].name]
     np.testing.assert_allclose(output, expected.reshape(output.shape), rtol=1e-5, atol=1e-5)
+    smaller = simplify(graph)
+    found = evaluate(smaller, x.numpy())[smaller.nodes[-1].name]
+    np.testing.assert_allclose(found, output, rtol=1e-5, atol=1e-5)
     return graph
 
 
@@ -351,6 +356,11 @@ def test_heads(head, X, kind):
     np.testing.assert_allclose(found, logits(pruned, X), rtol=1e-5, atol=1e-5)
     kept = sum(weight.n_kept for weight in graph.weights().values())
     assert kept == pruned.masks_.n_kept
+    if kind != "maps":
+        for trained in (head, pruned):
+            program = compile(trained)
+            np.testing.assert_allclose(program(x), logits(trained, X), rtol=1e-4, atol=2e-5)
+            np.testing.assert_array_equal(program.predict(x), trained.predict(X))
     first = next(iter(pruned.masks_))
     other = {first: torch.ones_like(pruned.masks_[first])}
     again = pruned.layer_graph(other).weights()
