@@ -32,6 +32,7 @@ CONFINED = {
     "rich": {"progress", "cli", "report"},
     "typer": {"cli"},
     "safetensors": {"container"},
+    "onnx": {"runtime"},
     "matplotlib": {"report"},
 }
 

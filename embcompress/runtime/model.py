@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 Lengths = npt.NDArray[np.int64]
 
 # samples that go through all steps together: their activations stay in the cache
-_ROWS, _SEQUENCES, _MAPS = 64, 16, 4
+_ROWS, _SEQUENCES, _MAPS = 64, 16, 1
 # floats of the workspace above which fewer sequences go together
 _WORK = 16_000_000
 _PLANS = 8
@@ -55,6 +55,8 @@ class Program:
     classes_ : ndarray or None
         Labels, if it is a classifier.
     n_outputs : int
+    output_shape : tuple of int
+        Of one output, or of one frame of it.
 
     Notes
     -----
@@ -67,6 +69,7 @@ class Program:
         assembler = Assembler(graph)
         self._steps, self._n_quads = assembler.steps, assembler.n_quads
         self.n_outputs, self._by_frame = assembler.width, assembler.by_frame
+        self.output_shape = assembler.output_shape
         arenas = assembler.arenas
         self._arrays = arenas.floats.build(), arenas.octets.build(), arenas.ints.build()
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
@@ -260,7 +263,9 @@ class Program:
             self._plans.popitem(last=False)
         if room > n:
             out = out[:n]
-        return out.reshape(n, n_frames, self.n_outputs) if self._by_frame else out
+        if self._by_frame:
+            return out.reshape(n, n_frames, self.n_outputs)
+        return out if len(self.output_shape) == 1 else out.reshape(n, *self.output_shape)
 
     def _chunk(self, n_frames: int) -> int:
         if self.kind == "maps":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from embcompress._compiled import compiled
+from embcompress.runtime.kernels.activations import activate
 from embcompress.runtime.simd import (
     LANES,
     add,
@@ -25,7 +26,17 @@ from embcompress.runtime.simd import (
     sum_lanes,
 )
 
-__all__ = ["MAX", "MEAN", "clear", "collect_map", "global_mean", "place_map", "pool", "split_map"]
+__all__ = [
+    "MAX",
+    "MEAN",
+    "clear",
+    "collect_map",
+    "global_mean",
+    "place_map",
+    "pointwise",
+    "pool",
+    "split_map",
+]
 
 MAX, MEAN = 0, 1
 
@@ -247,3 +258,37 @@ def global_mean(
         for i in range(x_at + c * plane, x_at + c * plane + LANES * vectors, LANES):
             total = add(total, load(work, i))
         out[out_at + c] = sum_lanes(total) * share
+
+
+@compiled()
+def pointwise(
+    work: Any, x_at: int, plane: int, add_at: int, add_plane: int, out_at: int, out_plane: int,
+    channels: int, vectors: int, floats: Any, scale_at: int, shift_at: int, mask_at: int,
+    activation: int,
+) -> None:  # fmt: skip
+    """``activation(x * scale + shift + added)``, number by number.
+
+    Parameters
+    ----------
+    work : ndarray of float32
+    x_at, plane : int
+        Origin and step of the input.
+    add_at, add_plane : int
+        Origin and step of a map of the same pitch to add; -1 for none.
+    out_at, out_plane, channels, vectors : int
+        Origin and geometry of the output, of the same pitch; it may be the input.
+    floats : ndarray of float32
+        Holds a scale and a shift for each channel, and the mask of valid positions.
+    scale_at, shift_at, mask_at : int
+    activation : int
+        Number of :data:`embcompress.runtime.kernels.activations.ACTIVATIONS`.
+    """
+    for c in range(channels):
+        scale, shift = splat(floats[scale_at + c]), splat(floats[shift_at + c])
+        for i in range(0, LANES * vectors, LANES):
+            value = fma(load(work, x_at + c * plane + i), scale, shift)
+            if add_at >= 0:
+                value = add(value, load(work, add_at + c * add_plane + i))
+            value = activate(value, activation)
+            kept = select_positive(load(floats, mask_at + i), value)
+            store(kept, work, out_at + c * out_plane + i)
