@@ -11,5 +11,6 @@ if importlib.util.find_spec("torch") is None:
         "embcompress/lowering/*",
         "embcompress/pruning/*",
         "embcompress/training.py",
+        "tests/lowering/lowering_cases.py",
         "tests/pruning/small_models.py",
     ]

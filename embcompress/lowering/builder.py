@@ -38,8 +38,8 @@ Array = npt.NDArray[Any]
 
 LAYERS = (
     "Linear, Conv2d (one group, square), BatchNorm1d, BatchNorm2d, GRU, LSTM, GRUCell, LSTMCell, "
-    "ReLU, GELU, Tanh, SiLU, Sigmoid, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten after "
-    "it, Dropout, Identity, sums of branches, means over space or time, arithmetic with constants"
+    "ReLU, GELU, Tanh, SiLU, Sigmoid, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten, "
+    "Dropout, Identity, sums of branches, means over space or time, arithmetic with constants"
 )
 
 

@@ -184,7 +184,8 @@ def _average_pool(
 ) -> Value:  # fmt: skip
     return average_pool(
         build, name, x, kernel_size=kernel_size, stride=stride, padding=padding,
-        ceil_mode=ceil_mode, divisor_override=divisor_override,
+        ceil_mode=ceil_mode, count_include_pad=count_include_pad,
+        divisor_override=divisor_override,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from embcompress.runtime.records import (
     Affine,
     AveragePool2d,
     Conv2d,
+    Flatten,
     GRUCell,
     Linear,
     LSTMCell,
@@ -187,12 +189,13 @@ def _same(build: Builder, module: nn.Module, name: str, value: Value) -> Value:
 
 
 def flatten(build: Builder, name: str, value: Value) -> Value:
-    """Rows of what has one place only; what else is refused."""
+    """Rows of maps, channel by channel."""
     if value.kind == "rows":
         return Value(value.nodes, "rows", value.shape)
-    if value.kind == "maps" and value.shape[1:] == (1, 1):
-        return build.global_average(name, value)
-    raise unsupported(f"flattening {value} ({name!r}), which are not pooled to 1 x 1,")
+    if value.kind != "maps":
+        raise unsupported(f"flattening {value} ({name!r})")
+    node = build.emit(name, Flatten(), value.nodes)
+    return Value((node,), "rows", (math.prod(value.shape),))
 
 
 def _flatten(build: Builder, module: nn.Flatten, name: str, value: Value) -> Value:
@@ -203,41 +206,45 @@ def _flatten(build: Builder, module: nn.Flatten, name: str, value: Value) -> Val
 
 def max_pool(build: Builder, name: str, value: Value, **options: Any) -> Value:
     """Add maximum pooling, with the options of the function in PyTorch."""
-    size, stride = _pooling(name, value, options)
-    return build.layer(name, MaxPool2d(size, stride), value, _pooled(value, size, stride))
+    size, stride, padding = _pooling(name, value, options)
+    record = MaxPool2d(size, stride, padding)
+    return build.layer(name, record, value, _pooled(value, size, stride, padding))
 
 
 def average_pool(build: Builder, name: str, value: Value, **options: Any) -> Value:
     """Add mean pooling, with the options of the function in PyTorch."""
-    size, stride = _pooling(name, value, options)
-    return build.layer(name, AveragePool2d(size, stride), value, _pooled(value, size, stride))
+    size, stride, padding = _pooling(name, value, options)
+    if padding and not options.get("count_include_pad", True):
+        raise unsupported(f"pooling {name!r} with padding that does not count")
+    record = AveragePool2d(size, stride, padding)
+    return build.layer(name, record, value, _pooled(value, size, stride, padding))
 
 
-def _pooling(name: str, value: Value, options: dict[str, Any]) -> tuple[int, int]:
+def _pooling(name: str, value: Value, options: dict[str, Any]) -> tuple[int, int, int]:
     size = same_pair(options["kernel_size"])
     # an empty list is what tracing makes of None in some versions
     given = options.get("stride")
     stride = size if given is None or given == [] else same_pair(given)
+    padding = same_pair(options.get("padding", 0))
     strange = [
         f"{option}={found}"
         for option, usual in (
-            ("padding", 0), ("dilation", 1), ("ceil_mode", 0), ("return_indices", 0),
-            ("divisor_override", None),
+            ("dilation", 1), ("ceil_mode", 0), ("return_indices", 0), ("divisor_override", None),
         )
         if (found := options.get(option, usual)) != usual and found != (usual, usual)
     ]  # fmt: skip
-    if value.kind != "maps" or size is None or stride is None or strange:
+    if value.kind != "maps" or size is None or stride is None or padding is None or strange:
         raise unsupported(f"pooling {name!r} of {value} with {', '.join(strange) or options}")
-    return size, stride
+    return size, stride, padding
 
 
-def _pooled(value: Value, size: int, stride: int) -> tuple[int, ...]:
-    return (value.shape[0], *[(n - size) // stride + 1 for n in value.shape[1:]])
+def _pooled(value: Value, size: int, stride: int, padding: int) -> tuple[int, ...]:
+    return (value.shape[0], *[(n + 2 * padding - size) // stride + 1 for n in value.shape[1:]])
 
 
 _POOL_OPTIONS = (
     "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices",
-    "divisor_override",
+    "divisor_override", "count_include_pad",
 )  # fmt: skip
 
 

@@ -28,6 +28,19 @@ from embcompress.lowering.layers import described, layer_of, lower_module
 __all__ = ["lower_forward"]
 
 
+class _Proxy(fx.Proxy):
+    """A proxy that knows its shape, data type and the like."""
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.tracer.examples.get(self.node), name)  # type: ignore[attr-defined]
+        if isinstance(found, Tensor) or callable(found):
+            return super().__getattr__(name)
+        return found
+
+    def __len__(self) -> int:
+        return len(self.tracer.examples[self.node])  # type: ignore[attr-defined]
+
+
 class _Tracer(fx.Tracer):
     """Notes calls, and runs them on an example.
 
@@ -46,6 +59,9 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return layer_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
     def create_proxy(self, kind: str, target: Any, *args: Any, **kwargs: Any) -> Any:
         proxy = super().create_proxy(kind, target, *args, **kwargs)
         if kind == "placeholder":
@@ -58,8 +74,8 @@ class _Tracer(fx.Tracer):
             found = self.examples[proxy.node] = self._run(proxy.node)
         finally:
             self._running = False
-        # sizes and the like go on as what they are; fx needs attributes as nodes
-        return proxy if target is getattr or _holds_tensors(found) else found
+        # sizes and the like go on as what they are
+        return proxy if _holds_tensors(found) else found
 
     def _default(self, name: str, default: tuple) -> Any:
         """Value of a further parameter of the forward function."""

@@ -286,6 +286,22 @@ def _affine(to: Assembler, node: Node) -> None:
     to.give(node, target, fields[f.WIDTH])
 
 
+def _add(to: Assembler, node: Node) -> None:
+    record: Any = node.record
+    fields, buffers = {f.OP: f.ADD_ROWS}, {}  # type: tuple[dict[int, int], dict[int, Buffer]]
+    to.read(fields, buffers, node.inputs[1])
+    fields[f.SECOND_STRIDE] = fields[f.SOURCE_STRIDE]
+    if f.SOURCE in buffers:
+        buffers[f.SECOND] = buffers.pop(f.SOURCE)
+    else:
+        fields[f.SECOND] = fields.pop(f.SOURCE)
+    per = to.read(fields, buffers, node.inputs[0])
+    target = Buffer(whole(fields[f.WIDTH]), per)
+    fields |= {f.TARGET_STRIDE: target.stride, f.ACTIVATION: ACTIVATIONS[record.activation]}
+    to.steps.append(Step(fields, {**buffers, f.TARGET: target}))
+    to.give(node, target, fields[f.WIDTH])
+
+
 def _pool(to: Assembler, node: Node) -> None:
     record: Any = node.record
     fields = {
@@ -301,5 +317,5 @@ def _pool(to: Assembler, node: Node) -> None:
 
 _EMITTERS: dict[type, Callable[[Assembler, Node], None]] = {
     Linear: _linear, GRU: _recurrent, LSTM: _recurrent, GRUCell: _cell, LSTMCell: _cell,
-    Affine: _affine, Activation: _affine, PoolFrames: _pool,
+    Affine: _affine, Activation: _affine, Add: _add, PoolFrames: _pool,
 }  # fmt: skip

@@ -24,6 +24,7 @@ from embcompress.runtime.records import (
     Affine,
     AveragePool2d,
     Conv2d,
+    Flatten,
     GlobalAverage,
     Graph,
     GRUCell,
@@ -155,9 +156,7 @@ def _linear(record: Linear, inputs: Sequence[Array], context: _Context) -> Array
 
 
 def _conv(record: Conv2d, inputs: Sequence[Array], context: _Context) -> Array:
-    x, weight = inputs[0], _dense(record.weight, context)
-    border = (record.padding, record.padding)
-    x = np.pad(x, [(0, 0), (0, 0), border, border])
+    x, weight = _bordered(inputs[0], record.padding, 0), _dense(record.weight, context)
     windows = _windows(x, weight.shape[2:], record.stride)
     # (n, channels, rows, columns, height, width) -> (n, outputs, rows, columns)
     out = np.empty((len(x), len(weight), *windows.shape[2:4]), context.dtype)
@@ -176,12 +175,23 @@ def _windows(x: Array, size: tuple[int, ...], stride: int) -> Array:
     return sliding_window_view(x, size, axis=(2, 3))[:, :, ::stride, ::stride]
 
 
+def _bordered(x: Array, padding: int, fill: float) -> Array:
+    border = (padding, padding)
+    return np.pad(x, [(0, 0), (0, 0), border, border], constant_values=fill)
+
+
 def _max_pool(record: MaxPool2d, inputs: Sequence[Array], context: _Context) -> Array:
-    return _windows(inputs[0], (record.size, record.size), record.stride).max(axis=(4, 5))
+    x = _bordered(inputs[0], record.padding, -np.inf)
+    return _windows(x, (record.size, record.size), record.stride).max(axis=(4, 5))
 
 
 def _average_pool(record: AveragePool2d, inputs: Sequence[Array], context: _Context) -> Array:
-    return _windows(inputs[0], (record.size, record.size), record.stride).mean(axis=(4, 5))
+    x = _bordered(inputs[0], record.padding, 0)
+    return _windows(x, (record.size, record.size), record.stride).mean(axis=(4, 5))
+
+
+def _flatten(record: Flatten, inputs: Sequence[Array], context: _Context) -> Array:
+    return inputs[0].reshape(len(inputs[0]), -1)
 
 
 def _global_average(record: GlobalAverage, inputs: Sequence[Array], context: _Context) -> Array:
@@ -276,6 +286,6 @@ def _pool_frames(record: PoolFrames, inputs: Sequence[Array], context: _Context)
 _LAYERS: dict[type[Record], Callable[[Any, Sequence[Array], _Context], Array]] = {
     Linear: _linear, Conv2d: _conv, GRUCell: _cell, LSTMCell: _cell, GRU: _recurrent,
     LSTM: _recurrent, Affine: _affine, Activation: _activation, MaxPool2d: _max_pool,
-    AveragePool2d: _average_pool, GlobalAverage: _global_average, Add: _add,
-    PoolFrames: _pool_frames,
+    AveragePool2d: _average_pool, GlobalAverage: _global_average, Flatten: _flatten,
+    Add: _add, PoolFrames: _pool_frames,
 }  # fmt: skip

@@ -101,6 +101,8 @@ def _steps(  # noqa: C901 - one branch for each kind of step
             cell(code, i, work, state, n)
         elif op == f.AFFINE:
             _affine(code, i, floats, x, work, rows)
+        elif op == f.ADD_ROWS:
+            _add_rows(code, i, x, work, rows)
         elif op == f.COPY_ROWS:
             _copy_rows(code, i, work, n, n_frames, lengths, out)
         elif f.PLACE_MAP <= op <= f.COLLECT_MAP:
@@ -129,6 +131,23 @@ def _affine(code: Any, i: int, floats: Any, x: Any, work: Any, n: int) -> None:
         for k in range(width):
             value = x[at + k] if code[i, f.SOURCE] < 0 else work[at + k]
             work[to + k] = (value - floats[mean + k]) * floats[scale + k] + floats[shift + k]
+        if kind != 0:
+            for k in range(to, to + width, simd.LANES):
+                simd.store(activate(simd.load(work, k), kind), work, k)
+
+
+@compiled()
+def _add_rows(code: Any, i: int, x: Any, work: Any, n: int) -> None:
+    """``activation(first + second)``, either of them from the input of the program."""
+    width, kind = code[i, f.WIDTH], code[i, f.ACTIVATION]
+    for row in range(n):
+        to = code[i, f.TARGET] + row * code[i, f.TARGET_STRIDE]
+        first = row * code[i, f.SOURCE_STRIDE] + max(0, code[i, f.SOURCE])
+        second = row * code[i, f.SECOND_STRIDE] + max(0, code[i, f.SECOND])
+        for k in range(width):
+            one = x[first + k] if code[i, f.SOURCE] < 0 else work[first + k]
+            two = x[second + k] if code[i, f.SECOND] < 0 else work[second + k]
+            work[to + k] = one + two
         if kind != 0:
             for k in range(to, to + width, simd.LANES):
                 simd.store(activate(simd.load(work, k), kind), work, k)
