@@ -108,6 +108,12 @@ def test_pooling_of_maps_by_hand():
     np.testing.assert_array_equal(found[0, 0], [[5, 7], [13, 15]])
     found = last(one(rt.AveragePool2d(3, 1), "maps", (1, 4, 4)), x)
     np.testing.assert_array_equal(found[0, 0], [[5, 6], [9, 10]])
+    found = last(one(rt.MaxPool2d(2, 3, padding=1), "maps", (1, 4, 4)), -1 - x)
+    np.testing.assert_array_equal(found[0, 0], [[-1, -3], [-9, -11]])
+    found = last(one(rt.AveragePool2d(2, 3, padding=1), "maps", (1, 4, 4)), x)
+    np.testing.assert_array_equal(found[0, 0], [[0, 1.25], [5, 12.5]])
+    found = last(one(rt.Flatten(), "maps", (1, 4, 4)), x)
+    np.testing.assert_array_equal(found, np.arange(16.0)[None])
     found = last(one(rt.GlobalAverage(), "maps", (1, 4, 4)), x)
     np.testing.assert_array_equal(found, [[7.5]])
 
@@ -279,6 +285,51 @@ def test_programs_of_frames(layer, n_layers, both):
         graph = rt.Graph([*nodes, *ending], "frames", (6,))
         for n, n_frames in [(1, 1), (1, 7), (3, 5), (16, 4), (17, 6), (70, 3)]:
             check(graph, ragged(rng, n, n_frames, 6))
+
+
+@pytest.mark.parametrize("activation", ["identity", "gelu"])
+def test_programs_of_sums(activation):
+    rng = np.random.default_rng(0)
+    nodes = [
+        rt.Node("a", dense(rng, 19, 19)),
+        rt.Node("b", rt.Add(activation), ("input", "a")),
+        rt.Node("c", rt.Add(activation), ("b", "input")),
+        rt.Node("d", rt.Add("relu"), ("c", "b")),
+        rt.Node("e", rt.Add(), ("d", "d")),
+    ]
+    for n in (1, 5, 70):
+        check(rt.Graph(nodes, "rows", (19,)), rng.normal(size=(n, 19)).astype(np.float32))
+        check(rt.Graph(nodes, "frames", (19,)), ragged(rng, n, 3, 19))
+
+
+def test_programs_of_maps():
+    rng = np.random.default_rng(0)
+
+    def conv(n_out: int, n_in: int, size: int, **options) -> rt.Conv2d:
+        values = rng.normal(size=(n_out, n_in, size, size)).astype(np.float32) / size
+        return rt.Conv2d(
+            rt.Weight(values, layout="dense"), rng.normal(size=n_out).astype(np.float32), **options
+        )
+
+    nodes = [
+        rt.Node("scale", affine(rng, 3)),
+        rt.Node("0", conv(6, 3, 3, padding=1, activation="relu"), ("scale",)),
+        rt.Node("1", conv(6, 6, 3, padding=1), ("0",)),
+        rt.Node("2", rt.Add("relu"), ("1", "0")),
+        rt.Node("3", rt.MaxPool2d(3, 2, 1), ("2",)),
+        rt.Node("4", conv(20, 6, 1, stride=2), ("3",)),
+        rt.Node("5", conv(20, 6, 3, stride=2, padding=1, activation="relu"), ("3", "4")),
+        rt.Node("6", rt.AveragePool2d(2, 1), ("5",)),
+    ]
+    endings = [
+        [rt.Node("7", rt.GlobalAverage(), ("6",)), rt.Node("8", dense(rng, 4, 20), ("7",))],
+        [rt.Node("7", rt.Flatten(), ("6",)), rt.Node("8", dense(rng, 4, 80), ("7",))],
+        [rt.Node("7", rt.Activation("silu"), ("6",))],
+    ]
+    for ending in endings:
+        for n in (1, 3, 9):
+            x = rng.normal(size=(n, 3, 9, 11)).astype(np.float32)
+            check(rt.Graph([*nodes, *ending], "maps", (3, 9, 11)), x)
 
 
 def test_an_input_that_is_scaled_and_also_read_as_it_is():
