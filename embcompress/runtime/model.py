@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embcompress._compiled import tell_about_compiling
 from embcompress.codes import check_codes, unpack_signs
 from embcompress.runtime import simd
 from embcompress.runtime.assembler import Assembler
 from embcompress.runtime.files import load_graph, save_graph
 from embcompress.runtime.kernels import fields as f
+from embcompress.runtime.kernels import machine
 from embcompress.runtime.kernels.machine import run
 from embcompress.runtime.records import Graph
 from embcompress.runtime.steps import Plan
@@ -247,6 +249,8 @@ class Program:
         # taken out while it is used, so that no other thread finds it
         plan = self._plans.pop(key, None)
         if plan is None:
+            if not run.signatures:
+                tell_about_compiling(machine.__file__, "run", "the kernels")
             plan = Plan(
                 self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size
             )  # fmt: skip
