@@ -249,7 +249,7 @@ class Program:
         # taken out while it is used, so that no other thread finds it
         plan = self._plans.pop(key, None)
         if plan is None:
-            if not run.signatures:
+            if not getattr(run, "signatures", True):  # plain Python has none
                 tell_about_compiling(machine.__file__, "run", "the kernels")
             plan = Plan(
                 self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size
