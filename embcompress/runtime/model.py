@@ -99,7 +99,7 @@ class Program:
         Returns
         -------
         ndarray of float32, shape (n, n_outputs), or (n, time, n_outputs)
-            Logits of a classifier.
+            Logits of a classifier. Frames after the end of a sequence are NaN.
 
         Raises
         ------
@@ -249,7 +249,7 @@ class Program:
         # taken out while it is used, so that no other thread finds it
         plan = self._plans.pop(key, None)
         if plan is None:
-            if not run.signatures:
+            if not getattr(run, "signatures", True):  # plain Python has none
                 tell_about_compiling(machine.__file__, "run", "the kernels")
             # the last step may write whole tiles of rows
             room = n + simd.LANES if self._tiles and n > 1 else n
