@@ -227,8 +227,11 @@ class Program:
         self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int, n_jobs: int
     ) -> Floats:
         """Some samples at a time; the threads share the parts, and the kernels hold no lock."""
+        if len(x) == 0:
+            per_sample = (n_frames, self.n_outputs) if self._by_frame else self.output_shape
+            return np.empty((0, *per_sample), np.float32)
         step = self._chunk(n_frames)
-        parts = [slice(start, start + step) for start in range(0, len(x), step)] or [slice(0)]
+        parts = [slice(start, start + step) for start in range(0, len(x), step)]
 
         def work(part: slice) -> Floats:
             states = None if state is None else state[part]
@@ -289,7 +292,7 @@ class Program:
             return self._frames(array)
         if array.shape[1:] != self.input_shape:
             raise ValueError(self._wrong_shape(array.shape))
-        return array.reshape(len(array), -1), 1, None
+        return array.reshape(len(array), int(np.prod(self.input_shape))), 1, None
 
     def _wrong_shape(self, shape: tuple[int, ...]) -> str:
         expected = ", ".join(map(str, self.input_shape))
@@ -307,7 +310,7 @@ class Program:
             raise ValueError("frames of NaN must come after the end of a sequence")
         if n and (n_frames == 0 or (lengths == 0).any()):
             raise ValueError("a sequence has no frames")
-        return array.reshape(n, -1), n_frames, lengths
+        return array.reshape(n, n_frames * array.shape[2]), n_frames, lengths
 
     def _check_state(self, state: npt.ArrayLike | None, n: int) -> Floats | None:
         if state is None:
