@@ -21,7 +21,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import _runtime_peers as peers
 from _rows import write_rows
 from _timing import interleaved
 
@@ -90,6 +89,8 @@ def linear_rows() -> list[Row]:
 
 def linear_case(shape: tuple[int, int], batch: int, sparsity: float, x: np.ndarray) -> list[Row]:
     """One shape, batch and sparsity; a row for each contender."""
+    import _runtime_peers as peers
+
     weight, coarse = block_weight(shape, sparsity, 16, 1), block_weight(shape, sparsity, 16, 4)
     ours = runtime.compile(runtime.Linear(weight), batch_size=batch)
     ours8 = runtime.compile(runtime.Linear(coarse), precision="int8", batch_size=batch)
@@ -221,6 +222,8 @@ def conv_rows() -> list[Row]:
     Four in a row, as in a network, so that bringing the map in and out counts as it does there;
     times are of one of them.
     """
+    import _runtime_peers as peers
+
     rows = []
     for channels, side in ((64, 56), (256, 14)):
         rng = np.random.default_rng(0)
