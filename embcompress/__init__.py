@@ -25,7 +25,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"heads"}
+_MODULES = {"evaluation", "heads", "pruning", "runtime"}
 
 __all__ = [
     "IIQ",
@@ -39,8 +39,11 @@ __all__ = [
     "PCASign",
     "Sign",
     "__version__",
+    "evaluation",
     "heads",
     "load_vectors",
+    "pruning",
+    "runtime",
     "save_vectors",
 ]
 
