@@ -29,11 +29,13 @@ BIAS = 11  # in `floats`, as all below unless said
 STARTS = 12  # in `ints`
 COLUMNS = 13  # in `ints`
 N_PANELS = 14
-COMBINE_STARTS = 15  # in `ints`; -1: outputs lie as the panels do
-COMBINE_INDEX = 16  # in `ints`
-COMBINE_BIAS = 17
+SCATTER_COUNTS = 15  # in `ints`; -1: outputs lie as the panels do
+SCATTER_ROWS = 16  # in `ints`
+SCATTER_BIAS = 17
 PACKED = 18  # scratch: a tile, input by input
-PARTS = 19  # scratch: what panels give before they are combined
+PARTS = 19  # scratch: what panels give before it is scattered
+# of affine steps: the mean lies at `BIAS`, the scale at `STEPS`
+SHIFT = 17
 # of int8
 STEPS = 20  # size of a step of each output
 BEGIN = 21  # in `ints`: what the sums begin at
