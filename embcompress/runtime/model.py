@@ -113,7 +113,7 @@ class Program:
         # what most calls are takes the short way: a microsecond counts here
         if type(x) is np.ndarray and x.dtype is _FLOAT and state is None and self._plain:
             plan = self._plans.pop(len(x), None) if x.ndim == 2 else None
-            if plan is not None and x.shape[1] == self._width and x.flags.c_contiguous:
+            if plan is not None and x.shape[1] == self._width and x.flags.carray:
                 out: Any = np.empty((plan.room, self.n_outputs), _FLOAT)
                 run(plan.table, x, out)
                 self._plans[plan.n] = plan
@@ -344,4 +344,5 @@ def _as_floats(x: npt.ArrayLike) -> Floats:
     array = np.asarray(x)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"x is an array of {array.dtype}; real numbers are needed")
-    return np.ascontiguousarray(array, np.float32)
+    # for arrays that cannot be written to numba would compile all kernels anew
+    return np.require(array, np.float32, ["C", "A", "W"])

@@ -146,6 +146,18 @@ def test_inputs_of_other_types_become_float32():
     np.testing.assert_array_equal(program(wide[:, ::2]), expected)
 
 
+def test_inputs_that_cannot_be_written_to_need_no_kernels_of_their_own():
+    from embcompress.runtime.kernels.machine import run
+
+    program = rt.compile(chain(np.random.default_rng(0), [8, 16], 1.0))
+    x = np.ones((3, 8), np.float32)
+    expected = program(x)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(program(x), expected)
+    np.testing.assert_array_equal(program(np.frombuffer(x.tobytes(), "f4").reshape(3, 8)), expected)
+    assert len(run.signatures) == 1
+
+
 @pytest.mark.parametrize(
     ("x", "error", "message"),
     [
