@@ -10,6 +10,7 @@ from embcompress._version import __version__
 # name -> module that holds it; loaded on first use, so that `import embcompress` and the command
 # line start at once
 _LAZY = {
+    "Bundle": "embcompress.bundle",
     "IIQ": "embcompress.quantizers",
     "ITQ": "embcompress.quantizers",
     "LSH": "embcompress.quantizers",
@@ -20,27 +21,31 @@ _LAZY = {
     "NLB": "embcompress.quantizers",
     "PCASign": "embcompress.quantizers",
     "Sign": "embcompress.quantizers",
+    "TextVectors": "embcompress.texts",
     "load_vectors": "embcompress.formats",
     "save_vectors": "embcompress.formats",
 }
 
 # modules that are loaded on first use
-_MODULES = {"heads"}
+_MODULES = {"heads", "runtime"}
 
 __all__ = [
     "IIQ",
     "ITQ",
     "LSH",
     "NLB",
+    "Bundle",
     "CompressedVectors",
     "FormatError",
     "HammingIndex",
     "KeyedVectors",
     "PCASign",
     "Sign",
+    "TextVectors",
     "__version__",
     "heads",
     "load_vectors",
+    "runtime",
     "save_vectors",
 ]
 
