@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import code_bytes
-from embcompress.container import Container, FormatError, load_container, save_container
+from embcompress.container import FormatError, load_container, save_container
 from embcompress.runtime import Program, Report
 from embcompress.runtime import compile as compile_program
 from embcompress.runtime.files import graph_from, graph_to_arrays
-from embcompress.texts import FEATURES, CodeMeans, TextVectors, tokenize
+from embcompress.text_means import FEATURES, CodeMeans
+from embcompress.texts import TextVectors, tokenize
 from embcompress.vocabulary import Vocabulary, read_short_vocabulary, short_vocabulary
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ Floats = npt.NDArray[np.float32]
 
 _KIND = "bundle"
 _PROGRAM = "program"
-# largest relative error of a column of the decoder that float16 may make
-_HALF_ERROR = 1e-3
 _WHAT = {"decoded": "decoded vectors", "codes": "the whole numbers of codes"}
 
 
@@ -133,7 +131,7 @@ class Bundle:
     @property
     def features(self) -> str:
         """What a text is the mean of: ``"decoded"`` vectors, or ``"codes"``."""
-        return "codes" if self._means.offset is None else "decoded"
+        return self._means.features
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
@@ -197,7 +195,7 @@ class Bundle:
         assert isinstance(texts.means, CodeMeans)
         _check_program(model, texts.means, vectors)
         rows = _reachable(vectors.index_to_key, max_words)
-        means = _only(texts.means, rows)
+        means = _only(texts.means, rows).shortened()
         if len(rows) == len(vectors):
             words = vectors.index_to_key
         else:
@@ -261,7 +259,7 @@ class Bundle:
         parts = {
             "codes": means.codes.nbytes,
             "words": sum(array.nbytes for array in words.values()),
-            "decoder": sum(array.nbytes for array in _decoding(means).values()),
+            "decoder": sum(array.nbytes for array in means.decoding().values()),
             "program": sum(array.nbytes for array in arrays.values()),
         }
         return BundleReport(
@@ -283,17 +281,13 @@ class Bundle:
         """
         program, description = graph_to_arrays(self.program.graph, f"{_PROGRAM}.")
         tensors = {
-            "codes": self._means.codes,
+            **self._means.to_tensors(),
             **short_vocabulary(self.words),
-            **_decoding(self._means),
             **program,
         }
         metadata = {
-            "n_bits": str(self.n_bits),
-            "n_directions": str(self._means.n_directions),
-            "features": self.features,
+            **self._means.to_metadata(),
             "quantizer": self.quantizer,
-            "bitorder": "big",
             _PROGRAM: description,
         }
         save_container(path, tensors, kind=_KIND, metadata=metadata)
@@ -318,7 +312,7 @@ class Bundle:
             If it cannot be read.
         """
         file = load_container(path, kind=_KIND)
-        means = _read_means(file)
+        means = CodeMeans.from_container(file)
         program = Program(graph_from(file, f"{_PROGRAM}.", _PROGRAM))
         words = read_short_vocabulary(file, len(means.codes))
         try:
@@ -336,7 +330,7 @@ def _check_program(program: Program, means: CodeMeans, vectors: Any = None) -> N
         raise ValueError(f"the program {what}; a classifier of rows of numbers is needed")
     if program.input_shape == (means.size,):
         return
-    taken, features = program.input_shape[0], "codes" if means.offset is None else "decoded"
+    taken, features = program.input_shape[0], means.features
     message = f"the head takes {taken} numbers, but the mean of {_WHAT[features]} has {means.size}"
     other = FEATURES[features == "decoded"]
     if vectors is not None and TextVectors(vectors, other).size == taken:
@@ -361,61 +355,5 @@ def _reachable(words: Vocabulary, max_words: int | None) -> npt.NDArray[np.int64
 
 
 def _only(means: CodeMeans, rows: npt.NDArray[np.int64]) -> CodeMeans:
-    """Some of the words, and the decoder in float16 if that is as good."""
-    codes = means.codes if len(rows) == len(means.codes) else means.codes[rows]
-    decoder = None if means.decoder is None else _halved(means.decoder)
-    return CodeMeans(codes, means.n_bits, means.levels, decoder, means.offset)
-
-
-def _halved(decoder: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    with np.errstate(over="ignore"):
-        half = decoder.astype(np.float16)
-    error = np.linalg.norm(half.astype(np.float64) - decoder, axis=0)
-    good = bool((error <= _HALF_ERROR * np.linalg.norm(decoder.astype(np.float64), axis=0)).all())
-    return half if good else decoder
-
-
-def _decoding(means: CodeMeans) -> dict[str, npt.NDArray]:
-    """What a file holds to decode with; nothing if numbers of codes are taken."""
-    if means.offset is None:
-        return {}
-    arrays = {"levels": means.levels, "decoder": means.decoder, "offset": means.offset}
-    return {name: array for name, array in arrays.items() if array is not None}
-
-
-def _read_means(file: Container) -> CodeMeans:
-    n_bits, n_directions = file.integer("n_bits"), file.integer("n_directions")
-    if not 1 <= n_directions <= n_bits <= 2 * n_directions:
-        raise FormatError(
-            f"{file.path}: n_directions={n_directions} with n_bits={n_bits}; each direction has "
-            "one bit or two"
-        )
-    codes = file.tensor("codes", (np.uint8,), 2)
-    if codes.shape[1] != code_bytes(n_bits) or file.value("bitorder") != "big":
-        raise FormatError(
-            f"{file.path}: codes have {codes.shape[1]} bytes per word, bit order "
-            f"{file.value('bitorder')!r}; expected {code_bytes(n_bits)}, 'big'"
-        )
-    features = file.value("features")
-    if features not in FEATURES:
-        raise FormatError(f"{file.path}: unknown features {features!r}")
-    if features == "codes":
-        return CodeMeans.numbers(codes, n_bits, n_directions)
-    n_levels = 2 if n_bits == n_directions else 4
-    levels = _floats(file, "levels", (n_levels, n_directions))
-    decoder = None
-    if "decoder" in file.tensors:
-        decoder = _floats(file, "decoder", (n_directions, None), np.float32, np.float16)
-    size = n_directions if decoder is None else decoder.shape[1]
-    return CodeMeans(codes, n_bits, levels, decoder, _floats(file, "offset", (size,)))
-
-
-def _floats(
-    file: Container, name: str, shape: tuple[int | None, ...], *dtypes: type
-) -> npt.NDArray[Any]:
-    array = file.tensor(name, dtypes or (np.float32,), len(shape))
-    if any(n is not None and n != found for n, found in zip(shape, array.shape, strict=True)):
-        raise FormatError(f"{file.path}: array {name!r} has shape {array.shape}, not {shape}")
-    if not np.isfinite(array).all():
-        raise FormatError(f"{file.path}: array {name!r} holds NaN or infinite numbers")
-    return array
+    """Some of the words."""
+    return means if len(rows) == len(means.codes) else replace(means, codes=means.codes[rows])

@@ -23,7 +23,7 @@ LAYERS = [
         "sampling",
     },
     {"vocabulary", "encoder"},
-    {"vectors", "index", "rescoring", "runtime", "texts", "training"},
+    {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
     {"bundle", "compressed", "formats", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "report", "scale", "stores"},

@@ -11,15 +11,8 @@ from embcompress import IIQ, CompressedVectors, KeyedVectors, Sign
 from embcompress.encoder import Encoder
 from embcompress.evaluation.classification import count_words, text_vectors, word_matrix
 from embcompress.evaluation.data import LabelledTexts
-from embcompress.texts import (
-    CodeMeans,
-    FoundWords,
-    TextVectors,
-    WordLookup,
-    find_words,
-    number_levels,
-    tokenize,
-)
+from embcompress.text_means import CodeMeans, FoundWords, number_levels
+from embcompress.texts import TextVectors, WordLookup, find_words, tokenize
 from embcompress.vocabulary import Vocabulary
 
 TEXTS = [
