@@ -42,6 +42,7 @@ CONFINED = {
     "rich": {"progress", "cli", "report"},
     "typer": {"cli"},
     "safetensors": {"container"},
+    "onnx": {"runtime"},
     "matplotlib": {"report"},
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.runtime import simd
+from embcompress.runtime.assembler_maps import MapEmitter
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import ACTIVATIONS
 from embcompress.runtime.layout_choice import panels_of
@@ -49,6 +50,8 @@ class Assembler:
         Workspace for quantized inputs.
     width : int
         Numbers of one row of the output.
+    output_shape : tuple of int
+        Of one output: the width, or that of a map.
     by_frame : bool
         Whether the output has a row for each frame.
     state_size : int
@@ -62,7 +65,9 @@ class Assembler:
         self.n_quads = self.state_size = 0
         # name -> (buffer, width); the input of the program lies outside of the workspace
         self._values: dict[str, tuple[Buffer | int, int]] = {"input": (_INPUT, graph.shape[-1])}
+        self.output_shape: tuple[int, ...] = ()
         self._joined = self._join()
+        self._maps: MapEmitter | None = None
         self._begin()
         for node in graph.nodes:
             self._emit(node)
@@ -86,6 +91,9 @@ class Assembler:
 
     def _begin(self) -> None:
         """Lay the input where the kernels do not read it as it comes."""
+        if self.graph.kind == "maps":
+            self._maps = MapEmitter(self)
+            del self._values["input"]
         if self.graph.kind == "frames":
             width = self.graph.shape[-1]
             buffer = Buffer(whole(width), "frame")
@@ -101,7 +109,7 @@ class Assembler:
                 self._values[first.name] = (buffer, width)
 
     def _emit(self, node: Node) -> None:
-        if node.name in self._values:
+        if node.name in self._values or (self._maps is not None and self._maps.emits(node)):
             return
         for kind, emitter in _EMITTERS.items():
             if isinstance(node.record, kind):
@@ -111,9 +119,18 @@ class Assembler:
 
     def _finish(self) -> None:
         """Bring the output out: by the last step itself where its rows are whole vectors."""
-        buffer, self.width = self._values[self.graph.nodes[-1].name]
+        name = self.graph.nodes[-1].name
+        found = None if self._maps is None else self._maps.collect(name)
+        self.by_frame = False
+        if found is not None:
+            step, self.output_shape = found
+            self.width = int(np.prod(self.output_shape))
+            self.steps.append(step)
+            return
+        buffer, self.width = self._values[name]
         assert isinstance(buffer, Buffer)
         self.by_frame = buffer.per == "frame"
+        self.output_shape = (self.width,)
         last = self.steps[-1]
         linear = last.fields[f.OP] == f.LINEAR and last.buffers.get(f.TARGET) is buffer
         if linear and self.width % simd.LANES == 0 and not self.by_frame:

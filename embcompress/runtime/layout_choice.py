@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcompress.runtime.layouts import LAYOUTS
+from embcompress.runtime.layouts import LAYOUTS, Layout, fits
 from embcompress.runtime.matrices import LANES, Panels, cut, strips
 from embcompress.runtime.records import Weight
 
-__all__ = ["choose", "choose_filters", "panels_of"]
+__all__ = ["choose", "choose_filters", "panels_of", "smallest_exact"]
 
 # Measured in vectors of weights: a single weight with one row at a time, and with 16; an output.
 _SINGLE, _SINGLE_OF_16, _OUTPUT = 0.65, 0.08, 2.0
@@ -21,6 +21,8 @@ _SINGLE, _SINGLE_OF_16, _OUTPUT = 0.65, 0.08, 2.0
 _KERNEL_BY_KERNEL = 1.5
 # layouts that run as panels
 _PANELS = ("strips", "compact", "bspc")
+# layouts of filters that run weight by weight
+_SINGLES = ("fkw", "spm", "csr")
 # a sparse form must save at least so much
 _GAIN = 0.95
 
@@ -73,8 +75,36 @@ def choose(weight: Weight, batch_size: int = 1) -> str:
 
 def _smallest(weight: Weight, names: tuple[str, ...]) -> str:
     """Which of some layouts, that run alike, takes the fewest bytes; the first wins a tie."""
-    stored = {name: LAYOUTS[name].from_dense(weight.values, weight.kept) for name in names}
-    return min(names, key=lambda name: stored[name].nbytes + stored[name].index_nbytes)
+    sizes = {}
+    for name in names:
+        if fits(name, weight.values, weight.kept):
+            stored = LAYOUTS[name].from_dense(weight.values, weight.kept)
+            sizes[name] = stored.nbytes + stored.index_nbytes
+    return min(sizes, key=lambda name: sizes[name])
+
+
+def smallest_exact(weight: Weight) -> Layout:
+    """Store a weight in the layout that takes the fewest bytes and keeps the mask as it is.
+
+    How a weight is stored has nothing to do with how it runs.
+
+    Parameters
+    ----------
+    weight : Weight
+
+    Returns
+    -------
+    Layout
+    """
+    found: list[tuple[int, int, Layout]] = []
+    for i, name in enumerate(LAYOUTS):
+        if fits(name, weight.values, weight.kept):
+            stored = LAYOUTS[name].from_dense(weight.values, weight.kept)
+            found.append((stored.nbytes + stored.index_nbytes, i, stored))
+    for _, _, stored in sorted(found, key=lambda entry: entry[:2]):
+        if not stored.fills or np.array_equal(stored.mask(), weight.kept):
+            return stored
+    raise AssertionError("single weights keep every mask")
 
 
 def choose_filters(weight: Weight) -> str:
@@ -89,7 +119,7 @@ def choose_filters(weight: Weight) -> str:
     -------
     str
         ``"dense"``, ``"strips"``, ``"compact"`` or ``"bspc"`` run as panels of 16 filters,
-        ``"fkw"`` and ``"spm"`` kernel by kernel.
+        ``"fkw"``, ``"spm"`` and ``"csr"`` with a list for each filter.
     """
     kept = weight.kept
     matrix = kept.reshape(len(kept), -1)
@@ -99,5 +129,5 @@ def choose_filters(weight: Weight) -> str:
     if min(best.vectors(), kernels) > _GAIN * dense:
         return "dense"
     if kernels < best.vectors():
-        return "fkw"
+        return _smallest(weight, _SINGLES)
     return _smallest(weight, _PANELS)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embcompress._compiled import tell_about_compiling
 from embcompress.codes import check_codes, unpack_signs
 from embcompress.runtime import simd
 from embcompress.runtime.assembler import Assembler
 from embcompress.runtime.files import load_graph, save_graph
 from embcompress.runtime.kernels import fields as f
+from embcompress.runtime.kernels import machine
 from embcompress.runtime.kernels.machine import run
 from embcompress.runtime.records import Graph
 from embcompress.runtime.steps import Plan
@@ -28,7 +30,7 @@ Floats = npt.NDArray[np.float32]
 Lengths = npt.NDArray[np.int64]
 
 # samples that go through all steps together: their activations stay in the cache
-_ROWS, _SEQUENCES, _MAPS = 64, 16, 4
+_ROWS, _SEQUENCES, _MAPS = 64, 16, 1
 # floats of the workspace above which fewer sequences go together
 _WORK = 16_000_000
 _PLANS = 8
@@ -55,6 +57,8 @@ class Program:
     classes_ : ndarray or None
         Labels, if it is a classifier.
     n_outputs : int
+    output_shape : tuple of int
+        Of one output, or of one frame of it.
 
     Notes
     -----
@@ -67,6 +71,7 @@ class Program:
         assembler = Assembler(graph)
         self._steps, self._n_quads = assembler.steps, assembler.n_quads
         self.n_outputs, self._by_frame = assembler.width, assembler.by_frame
+        self.output_shape = assembler.output_shape
         arenas = assembler.arenas
         self._arrays = arenas.floats.build(), arenas.octets.build(), arenas.ints.build()
         self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
@@ -244,6 +249,8 @@ class Program:
         # taken out while it is used, so that no other thread finds it
         plan = self._plans.pop(key, None)
         if plan is None:
+            if not run.signatures:
+                tell_about_compiling(machine.__file__, "run", "the kernels")
             plan = Plan(
                 self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size
             )  # fmt: skip
@@ -260,7 +267,9 @@ class Program:
             self._plans.popitem(last=False)
         if room > n:
             out = out[:n]
-        return out.reshape(n, n_frames, self.n_outputs) if self._by_frame else out
+        if self._by_frame:
+            return out.reshape(n, n_frames, self.n_outputs)
+        return out if len(self.output_shape) == 1 else out.reshape(n, *self.output_shape)
 
     def _chunk(self, n_frames: int) -> int:
         if self.kind == "maps":

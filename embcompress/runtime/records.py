@@ -17,7 +17,7 @@ import numpy.typing as npt
 from embcompress.runtime.kernels.activations import ACTIVATIONS
 
 __all__ = [
-    "GRU", "LSTM", "Activation", "Add", "Affine", "AveragePool2d", "Conv2d", "GRUCell",
+    "GRU", "LSTM", "Activation", "Add", "Affine", "AveragePool2d", "Conv2d", "Flatten", "GRUCell",
     "GlobalAverage", "Graph", "LSTMCell", "Linear", "MaxPool2d", "Node", "PoolFrames", "Record",
     "Weight",
 ]  # fmt: skip
@@ -298,23 +298,30 @@ class Activation(Record):
 
 @dataclass(frozen=True, eq=False)
 class MaxPool2d(Record):
-    """Largest of each square of `size`, every `stride`."""
+    """Largest of each square of `size`, every `stride`; padding never is the largest."""
 
     size: int
     stride: int
+    padding: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class AveragePool2d(Record):
-    """Mean of each square of `size`, every `stride`."""
+    """Mean of each square of `size`, every `stride`; padding counts as zeros."""
 
     size: int
     stride: int
+    padding: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class GlobalAverage(Record):
     """Mean over space: maps become rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten(Record):
+    """Maps become rows: channel by channel, row by row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,7 +352,7 @@ RECORDS: dict[str, type[Record]] = {
     record.__name__: record
     for record in (
         Linear, Conv2d, GRUCell, LSTMCell, GRU, LSTM, Affine, Activation, MaxPool2d,
-        AveragePool2d, GlobalAverage, Add, PoolFrames,
+        AveragePool2d, GlobalAverage, Flatten, Add, PoolFrames,
     )
 }  # fmt: skip
 

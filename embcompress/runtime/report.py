@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.runtime.layouts import LAYOUTS
-from embcompress.runtime.records import Graph, Weight
+from embcompress.runtime.layout_choice import smallest_exact
+from embcompress.runtime.map_plan import MapPlan
+from embcompress.runtime.model import Program
+from embcompress.runtime.records import Graph, Node, Weight
 from embcompress.runtime.tuning import single, timed
 
 __all__ = ["LayerReport", "Report", "report"]
@@ -29,12 +31,14 @@ class LayerReport:
     n_weights, n_kept : int
     precision : {"float32", "int8"}
     layout : str
+        How it runs.
     nbytes, index_nbytes : int
-        In a file: of weights and scales, and of what says where they belong.
+        In a file, where it has the layout that takes the fewest bytes: of weights and scales,
+        and of what says where they belong.
     microseconds, dense_microseconds, blas_microseconds : float or None
         Processor time of one product with as many rows as asked for: as it is compiled; with the
-        same kernels and nothing pruned, in the same precision; by NumPy's matrix product. None
-        where it was not measured.
+        same kernels and nothing pruned, in the same precision; by NumPy's matrix product. Of a
+        convolution: one map, and no BLAS. None where it was not measured.
     """
 
     name: str
@@ -136,11 +140,12 @@ def report(graph: Graph, *, measure: bool = True, batch_size: int = 1) -> Report
     Report
     """
     layers = []
+    plan = MapPlan(graph) if graph.kind == "maps" else None
     for node in graph.nodes:
         matrices = node.record.matrices()
         for field, weight in matrices.items():
             name = node.name if len(matrices) == 1 else f"{node.name}.{field}"
-            stored = LAYOUTS[weight.layout].from_dense(weight.values, weight.kept)
+            stored = smallest_exact(weight)
             scales = 0 if weight.scales is None else weight.scales.nbytes
             layer = LayerReport(
                 name, type(node.record).__name__, weight.shape, weight.values.size,
@@ -149,8 +154,22 @@ def report(graph: Graph, *, measure: bool = True, batch_size: int = 1) -> Report
             )  # fmt: skip
             if measure and weight.values.ndim == 2:
                 layer = replace(layer, **_times(weight, batch_size))
+            elif measure and plan is not None:
+                layer = replace(layer, **_filter_times(node.record, plan.shapes[node.inputs[0]]))
             layers.append(layer)
     return Report(layers, batch_size)
+
+
+def _filter_times(record: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Time of a convolution of one map, and of one of the same size with nothing pruned."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1, *shape)).astype(np.float32)
+    full = Weight(rng.normal(size=record.weight.shape).astype(np.float32), layout="dense")
+    runs = {}
+    for name, weight in (("microseconds", record.weight), ("dense_microseconds", full)):
+        program = Program(Graph([Node("0", replace(record, weight=weight))], "maps", shape))
+        runs[name] = lambda program=program: program(x)
+    return {name: 1e6 * seconds for name, seconds in timed(runs).items()}
 
 
 def _times(weight: Weight, batch_size: int) -> dict[str, Any]:

@@ -34,8 +34,8 @@ class Buffer:
     ----------
     stride : int
         Floats from row to row.
-    per : {"sample", "frame", "once"}
-        What there is a row for; "once" is scratch of `stride` floats in all.
+    per : {"sample", "frame", "map", "once"}
+        What there is a row for; "map" is one map, and "once" scratch, of `stride` floats in all.
     """
 
     stride: int
@@ -43,7 +43,7 @@ class Buffer:
 
     def size(self, n: int, n_frames: int) -> int:
         """Floats for `n` samples of `n_frames` frames; whole tiles of rows fit."""
-        if self.per == "once":
+        if self.per in ("once", "map"):
             return whole(self.stride) + simd.LANES
         rows = n * n_frames if self.per == "frame" else n
         return whole(self.stride * (rows + simd.LANES)) + simd.LANES

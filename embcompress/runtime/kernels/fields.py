@@ -6,8 +6,8 @@ __all__ = ["N_FIELDS"]  # and the constants below
 
 # what a step does
 LINEAR, COPY_FRAMES, COPY_ROWS, RECURRENT, POOL_FRAMES, GATES = range(6)
-PLACE_MAP, CONV_PANELS, CONV_KERNELS, MAX_POOL, AVERAGE_POOL, MAP_MEAN = range(6, 12)
-AFFINE, ACTIVATE, ADD_ROWS, NOTHING = range(12, 16)
+PLACE_MAP, SPLIT_MAP, CONV_PANELS, CONV_LISTS, POOL, MAP_MEAN, MAP_POINTWISE = range(6, 13)
+COLLECT_MAP, AFFINE, NOTHING = range(13, 16)
 
 # how the weights of a linear step lie
 PANELS, PANELS_INT8, CSR = range(3)
@@ -52,6 +52,41 @@ REVERSE = 14
 OFFSET = 15  # of these units in a row of the target
 CELL = 16  # 0: GRU, 1: LSTM
 STATE_BIAS = 17  # in `floats`: added to the states' part of the new gate (GRU)
+
+# of steps on maps; SOURCE and TARGET are where buffers start, and origins follow
+SOURCE_ORIGIN = 5
+TARGET_ORIGIN = 6
+SOURCE_PLANE = 2
+TARGET_PLANE = 4
+CLEAR = 7  # numbers of the target to set to 0 first; its padding is read
+VECTORS = 9
+MASK = 10  # in `floats`
+ADDED = 11  # a buffer, where `ADDED_ORIGIN` is not -1
+ADDED_ORIGIN = 12
+ADDED_PLANE = 13
+MAP_VALUES = 14  # in `floats`
+MAP_BIAS = 15
+MAP_ROWS = 16  # in `ints`, as those below
+MAP_STARTS = 17
+MAP_LENGTHS = 18  # or where offsets that are no pairs start
+MAP_OFFSETS = 19
+MAP_COUNT = 20  # panels, filters or offsets
+MAP_SCRATCH = 21
+MAP_TILES = 22
+N_TILES = 23
+CHANNELS = 24
+HEIGHT = 25  # of the source
+MAP_WIDTH = 26
+SOURCE_PITCH = 27
+MAP_KIND = 28  # of pooling
+# of splitting, in the place of the weights
+TARGET_PITCH = 14
+TARGET_HEIGHT = 15
+TARGET_WIDTH = 16
+STRIDE = 17
+PHASES_Y = 18
+PHASES_X = 19
+ABOVE = 20
 
 TO_OUTPUT = 30  # 1: the step writes the output of the program itself
 

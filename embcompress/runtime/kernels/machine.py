@@ -14,6 +14,7 @@ from embcompress.runtime import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import activate
 from embcompress.runtime.kernels.linear import linear
+from embcompress.runtime.kernels.machine_maps import run_map
 from embcompress.runtime.kernels.recurrent import cell, copy_frames, pool_frames, recurrent
 from embcompress.runtime.simd.codegen import operation
 
@@ -102,6 +103,8 @@ def _steps(  # noqa: C901 - one branch for each kind of step
             _affine(code, i, floats, x, work, rows)
         elif op == f.COPY_ROWS:
             _copy_rows(code, i, work, n, n_frames, out)
+        elif f.PLACE_MAP <= op <= f.COLLECT_MAP:
+            run_map(code, i, floats, ints, work, x, out)
 
 
 @compiled()

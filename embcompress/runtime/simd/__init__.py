@@ -11,19 +11,25 @@ Indices are not checked: kernels get arrays that the compiler has checked.
 """
 
 from embcompress.runtime.simd.codegen import LANES, TILE, VNNI, host_features
+from embcompress.runtime.simd.stores import (
+    split_pairs,
+    store_masked,
+    store_scaled,
+    store_tile,
+    transposed,
+)
 from embcompress.runtime.simd.tiles import (
     dot_columns,
     dot_tile,
+    filled,
     fma_columns,
+    fma_pairs,
     fma_shifted,
     fma_tile,
     item,
     largest_tile,
     repeat,
-    store_scaled,
-    store_tile,
     sum_tile,
-    transposed,
     zeros,
     zeros_int,
 )
@@ -45,6 +51,7 @@ from embcompress.runtime.simd.vectors import (
     splat,
     store,
     subtract,
+    sum_lanes,
     to_float,
 )
 
@@ -60,8 +67,10 @@ __all__ = [
     "dot_columns",
     "dot_tile",
     "exp",
+    "filled",
     "fma",
     "fma_columns",
+    "fma_pairs",
     "fma_shifted",
     "fma_tile",
     "host_features",
@@ -76,10 +85,13 @@ __all__ = [
     "repeat",
     "select_positive",
     "splat",
+    "split_pairs",
     "store",
+    "store_masked",
     "store_scaled",
     "store_tile",
     "subtract",
+    "sum_lanes",
     "sum_tile",
     "to_float",
     "transposed",

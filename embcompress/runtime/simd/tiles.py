@@ -15,6 +15,7 @@ from embcompress.runtime.simd.codegen import (
     I64,
     INTS,
     LANES,
+    TILE,
     call,
     constant,
     dot4,
@@ -27,7 +28,6 @@ from embcompress.runtime.simd.codegen import (
     pointer,
     read,
     spread,
-    write,
 )
 
 
@@ -40,6 +40,17 @@ def zeros(typing: Any, n: Any) -> Any:
         return cgutils.pack_array(builder, [constant(0)] * tile.count)
 
     return tile(n), generate
+
+
+@operation(lambda n, value: (np.full(LANES, value, np.float32),) * n)
+def filled(typing: Any, n: Any, value: Any) -> Any:
+    """Tile of `n` vectors of the same number; `n` is a constant."""
+    tile = types.UniTuple(f32x16, n.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.pack_array(builder, [spread(builder, args[1])] * tile.count)
+
+    return tile(n, types.float32), generate
 
 
 @operation(lambda n: (np.zeros(LANES, np.int32),) * n)
@@ -189,6 +200,48 @@ def fma_shifted(typing: Any, tile: Any, weight: Any, x: Any, i: Any) -> Any:
     return tile(tile, types.float32, x, types.int64), generate
 
 
+def _fma_pairs_twin(tile: Any, weights: Any, w: int, x: Any, i: int) -> Any:
+    return tuple(
+        part
+        + weights[w] * x[i + LANES * v : i + LANES * (v + 1)]
+        + weights[w + 1] * x[i + 1 + LANES * v : i + 1 + LANES * (v + 1)]
+        for v, part in enumerate(tile)
+    )
+
+
+@operation(_fma_pairs_twin)
+def fma_pairs(typing: Any, tile: Any, weights: Any, w: Any, x: Any, i: Any) -> Any:
+    """Add ``weights[w] * x[i + 16 v:][:16] + weights[w + 1] * x[i + 1 + 16 v:][:16]`` to vector v.
+
+    Loads across two lines of the cache cost twice. With registers of 16 lanes the second vector is
+    made of neighbours of the first instead.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = pointer(context, builder, signature.args[3], args[3], args[4])
+        weight = pointer(context, builder, signature.args[1], args[1], args[2])
+        first = spread(builder, builder.load(weight))
+        second = spread(builder, builder.load(moved(builder, weight, 1)))
+        following = ir.Constant(INTS, list(range(1, LANES + 1)))
+        lanes: Any = None
+        sums = []
+        for v, part in enumerate(parts(builder, args[0], tile.count)):
+            if lanes is None:
+                lanes = read(builder, moved(builder, start, LANES * v))
+            part = fused(builder, first, lanes, part)
+            after = None
+            if TILE == LANES and v + 1 < tile.count:
+                after = read(builder, moved(builder, start, LANES * (v + 1)))
+                shifted = builder.shuffle_vector(lanes, after, following)
+            else:
+                shifted = read(builder, moved(builder, start, LANES * v + 1))
+            sums.append(fused(builder, second, shifted, part))
+            lanes = after
+        return cgutils.pack_array(builder, sums)
+
+    return tile(tile, weights, types.int64, x, types.int64), generate
+
+
 def _dot_tile_twin(tile: Any, values: Any, i: int, x: Any, j: int, stride: int) -> Any:
     weights = np.asarray(values[i : i + 4 * LANES], np.int32).reshape(LANES, 4)
     quads = np.ascontiguousarray([x[j + b * stride] for b in range(len(tile))], np.int32)
@@ -250,102 +303,3 @@ def dot_columns(
 
     index = types.int64
     return tile(tile, values, index, x, index, columns, index), generate
-
-
-def _store_tile_twin(tile: Any, out: Any, i: int, stride: int) -> None:
-    for b, part in enumerate(tile):
-        out[i + b * stride : i + b * stride + LANES] = part
-
-
-@operation(_store_tile_twin)
-def store_tile(typing: Any, tile: Any, out: Any, i: Any, stride: Any) -> Any:
-    """Write vector b of a tile to ``out[i + b * stride:]``."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        start = pointer(context, builder, signature.args[1], args[1], args[2])
-        for b, part in enumerate(parts(builder, args[0], tile.count)):
-            write(builder, part, moved(builder, start, b, args[3]))
-        return context.get_dummy_value()
-
-    return types.void(tile, out, types.int64, types.int64), generate
-
-
-def _store_scaled_twin(
-    tile: Any, step: Any, bias: Any, scales: Any, j: int, out: Any, i: int, stride: int
-) -> None:
-    for b, part in enumerate(tile):
-        out[i + b * stride : i + b * stride + LANES] = part * (step * scales[j + b]) + bias
-
-
-@operation(_store_scaled_twin)
-def store_scaled(
-    typing: Any, tile: Any, step: Any, bias: Any, scales: Any, j: Any, out: Any, i: Any, stride: Any
-) -> Any:
-    """Write ``tile[b] * (step * scales[j + b]) + bias`` to ``out[i + b * stride:]``.
-
-    The tile is of int32, the rest of float32.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        total, size, begin, factors, first, array, at, row = args
-        start = pointer(context, builder, signature.args[5], array, at)
-        factor = pointer(context, builder, signature.args[3], factors, first)
-        for b, part in enumerate(parts(builder, total, tile.count)):
-            scale = spread(builder, builder.load(moved(builder, factor, b)))
-            value = builder.sitofp(part, FLOATS)
-            value = fused(builder, value, builder.fmul(size, scale), begin)
-            write(builder, value, moved(builder, start, b, row))
-        return context.get_dummy_value()
-
-    index = types.int64
-    return types.void(tile, step, bias, scales, index, out, index, index), generate
-
-
-def _transposed_twin(x: Any, i: int, stride: int, last: int, count: int, out: Any, j: int) -> None:
-    for k in range(LANES):
-        for b in range(count):
-            out[j + k * count + b] = x[i + min(b, last) * stride + k]
-
-
-@operation(_transposed_twin)
-def transposed(
-    typing: Any, x: Any, i: Any, stride: Any, last: Any, count: Any, out: Any, j: Any
-) -> Any:
-    """Copy 16 columns of `count` rows, row by row, to `count` numbers for each column.
-
-    ``out[j + k * count + b] = x[i + min(b, last) * stride + k]`` for k < 16 and b < count; `count`
-    is a constant 2, 4, 8 or 16. Rows after `last` repeat it.
-    """
-    vector = FLOATS if x.dtype == types.float32 else INTS
-    n = count.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source = pointer(context, builder, signature.args[0], args[0], args[1])
-        rows = []
-        for b in range(n):
-            row = ir.Constant(I64, b)
-            row = builder.select(builder.icmp_signed("<", row, args[3]), row, args[3])
-            rows.append(read(builder, builder.gep(source, [builder.mul(row, args[2])]), vector))
-        for _ in range(n.bit_length() - 1):
-            rows = _interleaved(builder, rows)
-        target = pointer(context, builder, signature.args[5], args[5], args[6])
-        for k, row in enumerate(rows):
-            write(builder, row, moved(builder, target, LANES * k))
-        return context.get_dummy_value()
-
-    index = types.int64
-    return types.void(x, index, index, index, count, out, index), generate
-
-
-def _interleaved(builder: Any, rows: list[Any]) -> list[Any]:
-    """Zip the first half of the rows with the second: a bit of the row moves into the lane."""
-    half = LANES // 2
-    low = [lane // 2 + LANES * (lane % 2) for lane in range(LANES)]
-    high = [lane + half for lane in low]
-    zipped: list[list[Any]] = [[], []]
-    middle = len(rows) // 2
-    for first, second in zip(rows[:middle], rows[middle:], strict=True):
-        for part, lanes in zip(zipped, (low, high), strict=True):
-            part.append(builder.shuffle_vector(first, second, ir.Constant(INTS, lanes)))
-    # the top bit of the lane becomes the lowest of the row
-    return [row for pair in zip(*zipped, strict=True) for row in pair]

@@ -171,6 +171,27 @@ def largest(typing: Any, a: Any) -> Any:
     return types.float32(f32x16), generate
 
 
+@operation(lambda a: np.float32(a.sum(dtype=np.float32)))
+def sum_lanes(typing: Any, a: Any) -> Any:
+    """Sum of the lanes, by halves."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, lanes = args[0], LANES
+        while lanes > 1:
+            lanes //= 2
+            empty = ir.Constant(value.type, ir.Undefined)
+            kind = ir.VectorType(ir.IntType(32), lanes)
+            low = ir.Constant(kind, list(range(lanes)))
+            high = ir.Constant(kind, list(range(lanes, 2 * lanes)))
+            value = builder.fadd(
+                builder.shuffle_vector(value, empty, low),
+                builder.shuffle_vector(value, empty, high),
+            )
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return types.float32(f32x16), generate
+
+
 @operation(lambda a: a.astype(np.float32))
 def to_float(typing: Any, a: Any) -> Any:
     """Integers as floats."""

@@ -1,0 +1,223 @@
+"""Compiled pruned layers against the dense and sparse products of other libraries.
+
+Run: ``python benchmarks/bench_runtime.py [--only linear]``. One thread, processor time, medians of
+interleaved rounds; outputs are compared before anything is timed. Writes results/runtime.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import _runtime_peers as peers
+from _rows import write_rows
+from _timing import interleaved
+
+from embcompress import runtime
+
+SHAPES = ((1024, 1024), (512, 1280), (4096, 1024))
+BATCHES = (1, 8, 64)
+SPARSITIES = (0.5, 0.75, 0.9, 0.95)
+Row = dict[str, Any]
+
+
+def block_weight(
+    shape: tuple[int, int], sparsity: float, height: int, width: int, seed: int = 0
+) -> np.ndarray:
+    """Random weight whose zeros are blocks, the same number in every strip of `height` rows."""
+    rng = np.random.default_rng(seed)
+    rows, columns = shape[0] // height, shape[1] // width
+    order = rng.random((rows, columns)).argsort(axis=1)
+    kept = np.kron(order < round(columns * (1 - sparsity)), np.ones((height, width), bool))
+    return np.where(kept, rng.normal(size=shape), 0).astype(np.float32)
+
+
+def check(name: str, found: Any, expected: np.ndarray, tolerance: float) -> None:
+    """Stop if a contender computes something else."""
+    error = np.abs(np.asarray(found) - expected).max() / np.abs(expected).max()
+    if not error < tolerance:
+        raise SystemExit(f"{name} is off by {error:.2g}")
+
+
+def limits() -> dict[str, float]:
+    """What one core can do: bytes read and operations per microsecond.
+
+    Bandwidth is that of a sum over an array of the size of the weights, by the machine's own
+    vectors; operations are a dense product of the runtime's kernel that stays in the cache.
+    """
+    rng = np.random.default_rng(0)
+    found = {}
+    for label, size in (("1 MB", 1 << 18), ("4 MB", 1 << 20)):
+        # one row of 16 outputs that reads the array once, without arithmetic that could bound it
+        weight = rng.normal(size=(16, size // 16)).astype(np.float32)
+        program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
+        x = rng.normal(size=(1, size // 16)).astype(np.float32)
+        found[f"bytes per us, {label}"] = (
+            4 * size / interleaved({"read": lambda: program(x)})["read"]
+        )
+    weight = rng.normal(size=(256, 256)).astype(np.float32)
+    program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
+    x = rng.normal(size=(64, 256)).astype(np.float32)
+    time = interleaved({"product": lambda: program(x)})["product"]
+    found["flop per us"] = 2 * weight.size * 64 / time
+    return found
+
+
+def linear_rows() -> list[Row]:
+    """Matrices with zeros in blocks of 16 x 1 (float32) and 16 x 4 (int8)."""
+    rows = []
+    for shape in SHAPES:
+        for batch in BATCHES:
+            x = np.random.default_rng(1).normal(size=(batch, shape[1])).astype(np.float32)
+            for sparsity in SPARSITIES:
+                rows += linear_case(shape, batch, sparsity, x)
+    return rows
+
+
+def linear_case(shape: tuple[int, int], batch: int, sparsity: float, x: np.ndarray) -> list[Row]:
+    """One shape, batch and sparsity; a row for each contender."""
+    weight, coarse = block_weight(shape, sparsity, 16, 1), block_weight(shape, sparsity, 16, 4)
+    ours = runtime.compile(runtime.Linear(weight), batch_size=batch)
+    ours8 = runtime.compile(runtime.Linear(coarse), precision="int8", batch_size=batch)
+    calls = {
+        **peers.dense_float32(weight, x),
+        **peers.dense_int8(coarse, x),
+        **peers.sparse_float32(weight, x),
+        "ours float32": lambda: ours(x),
+        "ours int8": lambda: ours8(x),
+    }
+    for name, call in calls.items():
+        is_int8 = "int8" in name
+        found = np.asarray(call())
+        found = found.T if name == "SciPy CSR" else found
+        check(name, found, x @ (coarse if is_int8 else weight).T, 0.05 if is_int8 else 1e-4)
+    times = interleaved(calls)
+    return with_ratios("linear", "x".join(map(str, shape)), batch, sparsity, times)
+
+
+def with_ratios(
+    question: str, shape: str, batch: int, sparsity: float, times: dict[str, float]
+) -> list[Row]:
+    """Rows with the time of each contender, and how the best dense one stands to it."""
+
+    def best(int8: bool) -> float:
+        dense = [
+            time for name, time in times.items()
+            if not name.startswith("ours") and "CSR" not in name and ("int8" in name) == int8
+        ]  # fmt: skip
+        return min(dense, default=float("nan"))
+
+    best32, best8 = best(False), best(True)
+    rows = []
+    for name, time in times.items():
+        rows.append(
+            {
+                "question": question, "shape": shape, "batch": batch, "sparsity": sparsity,
+                "name": name, "us": round(time, 2),
+                "best_dense_float32": round(best32 / time, 2),
+                "best_dense_int8": round(best8 / time, 2) if best8 == best8 else "",
+            }
+        )  # fmt: skip
+    ours = {row["name"]: row for row in rows if row["name"].startswith("ours")}
+    print(
+        f"{question} {shape} batch {batch} sparsity {sparsity}: best dense {best32:.1f} us"
+        + "".join(
+            f", {name} {row['us']} us = {row['best_dense_float32']}x"
+            + (f" ({row['best_dense_int8']}x of int8)" if row["best_dense_int8"] else "")
+            for name, row in ours.items()
+        ),
+        flush=True,
+    )
+    return rows
+
+
+def gru_rows() -> list[Row]:
+    """A GRU cell of 1024 units on 1024 inputs."""
+    import torch
+
+    rows = []
+    size = 1024
+    for batch in BATCHES:
+        rng = np.random.default_rng(1)
+        x, h = (rng.normal(size=(batch, size)).astype(np.float32) for _ in range(2))
+        for sparsity in SPARSITIES:
+            fine = [block_weight((3 * size, size), sparsity, 16, 1, s) / 16 for s in (0, 1)]
+            coarse = [block_weight((3 * size, size), sparsity, 16, 4, s) / 16 for s in (0, 1)]
+            ours = runtime.compile(runtime.GRUCell(*fine), batch_size=batch)
+            ours8 = runtime.compile(runtime.GRUCell(*coarse), precision="int8", batch_size=batch)
+            cell = torch.nn.GRUCell(size, size, bias=False)
+            cell.weight_ih.copy_(torch.from_numpy(fine[0]))
+            cell.weight_hh.copy_(torch.from_numpy(fine[1]))
+            cell8 = torch.nn.GRUCell(size, size, bias=False)
+            cell8.weight_ih.copy_(torch.from_numpy(coarse[0]))
+            cell8.weight_hh.copy_(torch.from_numpy(coarse[1]))
+            tx, th = torch.from_numpy(x), torch.from_numpy(h)
+            quantized = torch.ao.quantization.quantize_dynamic(
+                torch.nn.Sequential(cell8), {torch.nn.GRUCell}
+            )[0]
+            check("ours float32", ours(x, h), cell(tx, th).numpy(), 1e-4)
+            check("ours int8", ours8(x, h), cell8(tx, th).numpy(), 0.05)
+            times = interleaved(
+                {
+                    "torch GRUCell": lambda: cell(tx, th),  # noqa: B023
+                    "torch GRUCell int8": lambda: quantized(tx, th),  # noqa: B023
+                    "ours float32": lambda: ours(x, h),  # noqa: B023
+                    "ours int8": lambda: ours8(x, h),  # noqa: B023
+                }
+            )
+            rows += with_ratios("GRU cell", "1024", batch, sparsity, times)
+    return rows
+
+
+def limit_rows() -> list[Row]:
+    """How near the float32 kernel comes to what the machine can do."""
+    found = limits()
+    print(found)
+    rows = []
+    for shape in SHAPES:
+        for batch in BATCHES:
+            x = np.random.default_rng(1).normal(size=(batch, shape[1])).astype(np.float32)
+            for sparsity in (0.75, 0.9):
+                weight = block_weight(shape, sparsity, 16, 1)
+                program = runtime.compile(runtime.Linear(weight), batch_size=batch)
+                time = interleaved({"ours": lambda: program(x)})["ours"]  # noqa: B023
+                kept = int((weight != 0).sum())
+                # weights, and four bytes of index for each sixteen of them
+                nbytes = kept * 4 + kept // 16 * 4
+                label = "1 MB" if nbytes < 1 << 20 else "4 MB"
+                needed = max(
+                    nbytes / found[f"bytes per us, {label}"],
+                    2 * kept * batch / found["flop per us"],
+                )
+                rows.append(
+                    {
+                        "question": "limit", "shape": "x".join(map(str, shape)), "batch": batch,
+                        "sparsity": sparsity, "name": "ours float32", "us": round(time, 2),
+                        "limit_us": round(needed, 2), "share": round(needed / time, 3),
+                        **{name: round(value) for name, value in found.items()},
+                    }
+                )  # fmt: skip
+                print(rows[-1])
+    return rows
+
+
+PARTS = {"limit": limit_rows, "linear": linear_rows, "gru": gru_rows}
+
+
+def main() -> None:
+    """Run what was asked for; rows of the other parts stay."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="one part")
+    options = parser.parse_args()
+    for name in options.only or PARTS:
+        print(write_rows(f"runtime_{name}", PARTS[name]()))
+
+
+if __name__ == "__main__":
+    main()
