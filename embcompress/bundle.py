@@ -84,6 +84,12 @@ class Bundle:
     quantizer : str
         Name of the class that made the codes.
 
+    Attributes
+    ----------
+    texts : TextVectors
+        Mean vectors of texts, as the program takes them.
+    program : Program
+
     Raises
     ------
     ValueError
@@ -110,7 +116,7 @@ class Bundle:
         _check_program(program, means)
         self.program, self.quantizer = program, quantizer
         self._means = means
-        self._texts = TextVectors.from_means(words, means)
+        self.texts = TextVectors.from_means(words, means)
 
     def __repr__(self) -> str:
         return (
@@ -121,7 +127,7 @@ class Bundle:
     @property
     def words(self) -> Vocabulary:
         """Words that are known."""
-        return self._texts.words
+        return self.texts.words
 
     @property
     def n_bits(self) -> int:
@@ -208,7 +214,7 @@ class Bundle:
         Parameters
         ----------
         texts : iterable of str
-            A text without a known word is that of a vector of zeros; see :meth:`known_words`.
+            One without a known word is a vector of zeros; ``texts.with_counts`` tells them.
 
         Returns
         -------
@@ -219,7 +225,7 @@ class Bundle:
         TypeError
             If `texts` is a single string, or not all of them are strings.
         """
-        return self.program.predict(self._texts.transform(texts))
+        return self.program.predict(self.texts.transform(texts))
 
     def predict_proba(self, texts: Iterable[str]) -> Floats:
         """Probability of each class, in the order of `classes_`.
@@ -232,20 +238,7 @@ class Bundle:
         -------
         probabilities : ndarray of float32, shape (n_texts, n_classes)
         """
-        return self.program.predict_proba(self._texts.transform(texts))
-
-    def known_words(self, texts: Iterable[str]) -> npt.NDArray[np.int64]:
-        """How many words of each text are known.
-
-        Parameters
-        ----------
-        texts : iterable of str
-
-        Returns
-        -------
-        ndarray of int64, shape (n_texts,)
-        """
-        return self._texts.known_words(texts)
+        return self.program.predict_proba(self.texts.transform(texts))
 
     def report(self) -> BundleReport:
         """What it holds, and the bytes of each part.

@@ -174,11 +174,10 @@ class TextVectors:
         TypeError
             If `texts` is a single string, or not all of them are strings.
         """
-        parts = [self.means(found) for found in self._found(texts)]
-        return np.concatenate(parts) if parts else np.zeros((0, self.size), np.float32)
+        return self.with_counts(texts)[0]
 
-    def known_words(self, texts: Iterable[str]) -> Longs:
-        """How many words of each text are known.
+    def with_counts(self, texts: Iterable[str]) -> tuple[Floats, Longs]:
+        """Mean vectors of texts, and how many words of each are known.
 
         Parameters
         ----------
@@ -186,10 +185,15 @@ class TextVectors:
 
         Returns
         -------
-        ndarray of int64, shape (n_texts,)
+        vectors : ndarray of float32, shape (n_texts, size)
+        counts : ndarray of int64, shape (n_texts,)
+            0 where the vector is zeros because no word is known.
         """
-        parts = [np.diff(found.ends) for found in self._found(texts)]
-        return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        vectors, counts = [np.zeros((0, self.size), np.float32)], [np.zeros(0, np.int64)]
+        for found in self._found(texts):
+            vectors.append(self.means(found))
+            counts.append(np.diff(found.ends))
+        return np.concatenate(vectors), np.concatenate(counts)
 
     def _found(self, texts: Iterable[str]) -> Iterator[FoundWords]:
         checked = _checked(texts)

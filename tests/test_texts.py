@@ -142,8 +142,10 @@ def test_a_lookup_is_never_larger_than_the_vocabulary():
 
 def test_known_words(sample):
     texts = TextVectors(sample)
-    assert texts.known_words(TEXTS).tolist()[:3] == [7, 0, 0]
-    assert texts.known_words([]).tolist() == []
+    vectors, counts = texts.with_counts(TEXTS)
+    assert counts.tolist()[:3] == [7, 0, 0]
+    np.testing.assert_array_equal(vectors, texts.transform(TEXTS))
+    assert texts.with_counts([])[1].shape == (0,)
     assert texts.transform([]).shape == (0, 100)
 
 
