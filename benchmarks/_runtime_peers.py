@@ -38,7 +38,7 @@ def session(nodes: list, arrays: dict[str, np.ndarray], x: np.ndarray) -> Callab
 def dense_float32(weight: np.ndarray, x: np.ndarray) -> Calls:
     """Dense products in float32 of `weight` (O, I) with rows `x` (n, I)."""
     matrix, rows = torch.from_numpy(weight), torch.from_numpy(x)
-    prepacked = torch.ops.mkldnn._reorder_linear_weight(matrix.to_mkldnn(), len(x))
+    prepacked = torch.ops.mkldnn._reorder_linear_weight(matrix, len(x))
     transposed = np.ascontiguousarray(weight.T)
     return {
         "torch F.linear": lambda: torch.nn.functional.linear(rows, matrix),

@@ -54,19 +54,20 @@ def limits() -> dict[str, float]:
     rng = np.random.default_rng(0)
     found = {}
     for label, size in (("1 MB", 1 << 18), ("4 MB", 1 << 20)):
-        # one row of 16 outputs that reads the array once, without arithmetic that could bound it
+        # one panel of 16 outputs reads its weights once, without arithmetic that could bound it
         weight = rng.normal(size=(16, size // 16)).astype(np.float32)
-        program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
         x = rng.normal(size=(1, size // 16)).astype(np.float32)
-        found[f"bytes per us, {label}"] = (
-            4 * size / interleaved({"read": lambda: program(x)})["read"]
-        )
+        found[f"bytes per us, {label}"] = 4 * size / product_time(weight, x)
     weight = rng.normal(size=(256, 256)).astype(np.float32)
-    program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
     x = rng.normal(size=(64, 256)).astype(np.float32)
-    time = interleaved({"product": lambda: program(x)})["product"]
-    found["flop per us"] = 2 * weight.size * 64 / time
+    found["flop per us"] = 2 * weight.size * 64 / product_time(weight, x)
     return found
+
+
+def product_time(weight: np.ndarray, x: np.ndarray) -> float:
+    """Microseconds of a dense product by the runtime's kernel."""
+    program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
+    return interleaved({"product": lambda: program(x)})["product"]
 
 
 def linear_rows() -> list[Row]:

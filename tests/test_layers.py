@@ -24,7 +24,7 @@ LAYERS = [
     },
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
-    {"bundle", "compressed", "formats", "quantizers", "pruning"},
+    {"bundle", "compressed", "formats", "lowering", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "report", "scale", "stores"},
 ]
@@ -32,7 +32,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # package -> parts that may import it
 CONFINED = {
-    "torch": {"training", "heads", "pruning", "quantizers", "augmentation"},
+    "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
     "numba": {"_compiled", "code_sums", "runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
     "faiss": {"index", "rescoring", "evaluation"},

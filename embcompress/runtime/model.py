@@ -74,10 +74,9 @@ class Program:
         self.output_shape = assembler.output_shape
         arenas = assembler.arenas
         self._arrays = arenas.floats.build(), arenas.octets.build(), arenas.ints.build()
-        self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._state_size = assembler.state_size
-        self._plain = self.kind == "rows"
-        # the last step writes whole tiles of rows
+        self._plain, self._width = self.kind == "rows", self.input_shape[-1]
         self._tiles = self._steps[-1].fields.get(f.TO_OUTPUT) == 1
 
     def __call__(
@@ -100,7 +99,7 @@ class Program:
         Returns
         -------
         ndarray of float32, shape (n, n_outputs), or (n, time, n_outputs)
-            Logits of a classifier.
+            Logits of a classifier. Frames after the end of a sequence are NaN.
 
         Raises
         ------
@@ -109,17 +108,18 @@ class Program:
         ValueError
             If the shape does not fit, or numbers are not finite where they must be.
         """
-        n_frames, lengths = 1, None
-        # what most calls are needs no more looking at
-        if type(x) is np.ndarray and x.dtype is _FLOAT and x.flags.c_contiguous and self._plain:
-            if x.shape[1:] != self.input_shape:
-                raise ValueError(self._wrong_shape(x.shape))
-        else:
-            x, n_frames, lengths = self._input(x)
-        n = len(x)
-        if n <= self._chunk(n_frames) and state is None:
-            return self._run(x, None, lengths, n_frames)
-        return self._run_parts(x, self._check_state(state, n), lengths, n_frames, n_jobs)
+        # what most calls are takes the short way: a microsecond counts here
+        if type(x) is np.ndarray and x.dtype is _FLOAT and state is None and self._plain:
+            plan = self._plans.pop(len(x), None) if x.ndim == 2 else None
+            if plan is not None and x.shape[1] == self._width and x.flags.c_contiguous:
+                out: Any = np.empty((plan.room, self.n_outputs), _FLOAT)
+                run(plan.table, x, out)
+                self._plans[plan.n] = plan
+                full: Floats = out
+                return full if plan.room == plan.n else full[: plan.n]
+        rows, n_frames, lengths = self._input(x)
+        states = self._check_state(state, len(rows))
+        return self._run_parts(rows, states, lengths, n_frames, n_jobs)
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Logits.
@@ -227,8 +227,11 @@ class Program:
         self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int, n_jobs: int
     ) -> Floats:
         """Some samples at a time; the threads share the parts, and the kernels hold no lock."""
+        if len(x) == 0:
+            per_sample = (n_frames, self.n_outputs) if self._by_frame else self.output_shape
+            return np.empty((0, *per_sample), np.float32)
         step = self._chunk(n_frames)
-        parts = [slice(start, start + step) for start in range(0, len(x), step)] or [slice(0)]
+        parts = [slice(start, start + step) for start in range(0, len(x), step)]
 
         def work(part: slice) -> Floats:
             states = None if state is None else state[part]
@@ -244,29 +247,29 @@ class Program:
     def _run(
         self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int
     ) -> Floats:
-        n = x.shape[0]
-        key = (n, n_frames)
+        n = len(x)
+        key = n if self.kind != "frames" else (n, n_frames)
         # taken out while it is used, so that no other thread finds it
         plan = self._plans.pop(key, None)
         if plan is None:
-            if not run.signatures:
+            if not getattr(run, "signatures", True):  # plain Python has none
                 tell_about_compiling(machine.__file__, "run", "the kernels")
+            # the last step may write whole tiles of rows
+            room = n + simd.LANES if self._tiles and n > 1 else n
             plan = Plan(
-                self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size
-            )  # fmt: skip
+                self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size, room
+            )
         if lengths is not None:
             plan.lengths[:] = lengths
         if self._state_size:
             plan.state[:] = 0 if state is None else state
         width = n_frames * self.n_outputs if self._by_frame else self.n_outputs
-        room = n + simd.LANES if self._tiles and n > 1 else n
-        out = np.empty((room, width), np.float32)
-        run(plan.table, x, out, n, n_frames)
+        out: Any = np.empty((plan.room, width), _FLOAT)
+        run(plan.table, x, out)
         self._plans[key] = plan
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)
-        if room > n:
-            out = out[:n]
+        out = out[:n]
         if self._by_frame:
             return out.reshape(n, n_frames, self.n_outputs)
         return out if len(self.output_shape) == 1 else out.reshape(n, *self.output_shape)
@@ -289,7 +292,7 @@ class Program:
             return self._frames(array)
         if array.shape[1:] != self.input_shape:
             raise ValueError(self._wrong_shape(array.shape))
-        return array.reshape(len(array), -1), 1, None
+        return array.reshape(len(array), int(np.prod(self.input_shape))), 1, None
 
     def _wrong_shape(self, shape: tuple[int, ...]) -> str:
         expected = ", ".join(map(str, self.input_shape))
@@ -307,7 +310,7 @@ class Program:
             raise ValueError("frames of NaN must come after the end of a sequence")
         if n and (n_frames == 0 or (lengths == 0).any()):
             raise ValueError("a sequence has no frames")
-        return array.reshape(n, -1), n_frames, lengths
+        return array.reshape(n, n_frames * array.shape[2]), n_frames, lengths
 
     def _check_state(self, state: npt.ArrayLike | None, n: int) -> Floats | None:
         if state is None:

@@ -17,8 +17,11 @@ RNG = np.random.default_rng(0)
 
 
 def weight(n_out: int, n_in: int, density: float = 1.0) -> np.ndarray:
-    values = RNG.normal(size=(n_out, n_in)) * (RNG.random((n_out, n_in)) < density)
-    return (values / np.sqrt(n_in)).astype(np.float32)
+    rng = np.random.default_rng(n_out + 1000 * n_in)
+    kept = rng.random((n_out, n_in)) < density
+    kept[np.arange(n_out), np.arange(n_out) % n_in] = True  # no row and no column is empty
+    kept[np.arange(n_in) % n_out, np.arange(n_in)] = True
+    return (rng.normal(size=(n_out, n_in)) * kept / np.sqrt(n_in)).astype(np.float32)
 
 
 def classifier(density: float = 0.1) -> rt.Graph:
@@ -161,7 +164,10 @@ def damaged(path, change) -> None:
     [
         (lambda t, d: t.pop("1.bias"), None),
         (lambda t, d: t.pop("1.weight.weights"), "array 'weights' is missing"),
-        (lambda t, d: d["nodes"][1]["weights"]["weight"].update(runs="y"), "layout 'csr', 'y'"),
+        (
+            lambda t, d: d["nodes"][1]["weights"]["weight"].update(runs="y"),
+            "unknown layout .*, 'y'",
+        ),
         (lambda t, d: d["nodes"][1].update(record="Nothing"), "unknown layer 'Nothing'"),
         (
             lambda t, d: d["nodes"][1]["weights"]["weight"].update(layout="x"),
@@ -202,7 +208,7 @@ def test_a_report_says_what_became_of_each_layer():
     report = rt.compile(classifier(), precision="int8").report()
     hidden, out = report.layers
     assert (hidden.name, hidden.kind, hidden.shape) == ("hidden", "Linear", (64, 40))
-    assert hidden.n_kept < 0.2 * hidden.n_weights
+    assert hidden.n_kept < 0.25 * hidden.n_weights
     assert hidden.precision == "int8"
     assert out.layout == "dense"
     assert hidden.microseconds > 0

@@ -7,7 +7,7 @@ __all__ = ["N_FIELDS"]  # and the constants below
 # what a step does
 LINEAR, COPY_FRAMES, COPY_ROWS, RECURRENT, POOL_FRAMES, GATES = range(6)
 PLACE_MAP, SPLIT_MAP, CONV_PANELS, CONV_LISTS, POOL, MAP_MEAN, MAP_POINTWISE = range(6, 13)
-COLLECT_MAP, AFFINE, NOTHING = range(13, 16)
+COLLECT_MAP, AFFINE, NOTHING, ADD_ROWS = range(13, 17)
 
 # how the weights of a linear step lie
 PANELS, PANELS_INT8, CSR = range(3)
@@ -42,6 +42,9 @@ N_BYTES = 23  # a multiple of 4
 SCALE = 24  # of the inputs; -1: from the largest of each row
 QUADS = 25  # scratch in `quads`
 PACKED_QUADS = 26  # scratch in `quads`
+# of sums
+SECOND = 10  # as SOURCE
+SECOND_STRIDE = 11
 # of recurrent steps; their matrix of states is the linear step `STATE_STEP`
 STATE_STEP = 9
 HIDDEN = 10  # units
