@@ -46,7 +46,8 @@ def test_int8_of_a_pruned_head(data, tmp_path):
     assert np.mean(loaded.predict(data[0]) == small.predict(data[0])) > 0.95
     report = loaded.report(measure=False)
     assert {layer.precision for layer in report.layers} == {"int8"}
-    assert sum(layer.n_kept for layer in report.layers) == small.masks_.n_kept
+    # fewer, where all that a unit feeds is gone
+    assert 0 < sum(layer.n_kept for layer in report.layers) <= small.masks_.n_kept
 
 
 def test_a_graph_of_the_head_is_compiled(data, monkeypatch):
