@@ -27,12 +27,14 @@ from _rows import write_rows
 FOLDER = CACHE.with_name("bundle")
 # as the perceptron of bench_pruning.py on IMDB
 HEAD = {"batch_size": 128, "max_epochs": 10, "weight_decay": 0.1}
-RECIPE = {"rate": 20.0, "epochs": 9, "retrain_epochs": 10, "retrain_learning_rate": 2e-3}
-# what codes are made of: bits per direction, what a text is the mean of
+RECIPE = {"epochs": 9, "retrain_epochs": 10, "retrain_learning_rate": 2e-3}
+# bits, bits per direction, what a text is the mean of, original / kept weights of the head
 CODES = {
-    "1 bit per direction": (1, "decoded"),
-    "1 bit per direction, numbers of codes": (1, "codes"),
-    "2 bits per direction": (2, "decoded"),
+    "1 bit per direction": (300, 1, "decoded", 20.0),
+    "1 bit per direction, numbers of codes": (300, 1, "codes", 20.0),
+    "1 bit per direction, numbers of codes, 8x": (300, 1, "codes", 8.0),
+    "1 bit per direction, numbers of codes, 372 bits": (372, 1, "codes", 20.0),
+    "2 bits per direction": (300, 2, "decoded", 20.0),
 }
 SPEED_TEXTS = 5000
 ROUNDS = 5
@@ -51,16 +53,18 @@ def texts_of_imdb() -> tuple[list[str], np.ndarray, np.ndarray]:
     return data.texts, data.labels, data.is_test
 
 
-def train(vectors: Any, features: str, seed: int, *, prune: bool) -> tuple[Any, float]:
-    """A head on mean vectors, pruned if asked for, and its accuracy on the test part."""
+def train(vectors: Any, features: str, seed: int, rate: float) -> tuple[Any, float]:
+    """A head on mean vectors, pruned where the rate is not 1, and its accuracy on the test part."""
     from embcompress.heads import MLPHead
     from embcompress.texts import TextVectors
 
     texts, y, test = texts_of_imdb()
     X = TextVectors(vectors, features).transform(texts)
     head = MLPHead((256,), random_state=seed, **HEAD).fit(X[~test], y[~test])
-    if prune:
-        head = head.prune("reweighted-unified", X[~test], y[~test], random_state=seed, **RECIPE)
+    if rate != 1:
+        head = head.prune(
+            "reweighted-unified", X[~test], y[~test], rate=rate, random_state=seed, **RECIPE
+        )
     return head, float(head.score(X[test], y[test]))
 
 
@@ -73,19 +77,20 @@ def make(n_seeds: int) -> dict[str, list[dict[str, Any]]]:
     texts, y, test = texts_of_imdb()
     held = [text for text, is_test in zip(texts, test, strict=True) if is_test]
     found: dict[str, list[dict[str, Any]]] = {}
-    for name, (bits, features) in {"float32": (0, "decoded"), **CODES}.items():
+    ways = {"float32": (0, 0, "decoded", 1.0), **CODES}
+    for name, (n_bits, bits, features, rate) in ways.items():
         small = vectors
-        if bits:
-            quantizer = IIQ(n_bits=300, bits_per_direction=bits, random_state=0)
+        if n_bits:
+            quantizer = IIQ(n_bits=n_bits, bits_per_direction=bits, random_state=0)
             small = CompressedVectors.compress(vectors, quantizer)
         for seed in range(n_seeds):
             cell = file_of(name, seed, "json")
             head_file, bundle_file = (file_of(name, seed, x) for x in ("head", "bundle"))
             if not cell.exists():
-                head, accuracy = train(small, features, seed, prune=bits > 0)
+                head, accuracy = train(small, features, seed, rate)
                 head.save(head_file)
                 row = {"head_accuracy": accuracy, "accuracy": accuracy}
-                if bits:
+                if n_bits:
                     program = head.compile(precision="int8")
                     bundle = Bundle.build(small, program, features=features)
                     bundle.save(bundle_file)
@@ -93,7 +98,7 @@ def make(n_seeds: int) -> dict[str, list[dict[str, Any]]]:
                     row["accuracy"] = float((bundle.predict(held) == y[test]).mean())
                     row["bytes"] = bundle_file.stat().st_size
                     row |= {f"{part}_bytes": size for part, size in report.parts.items()}
-                    row["rate"] = round(report.program.rate, 2)
+                    row["rate"] = round(head.masks_.rate, 2)
                 else:
                     # what such a pipeline ships: float32 vectors, words, the dense head
                     row["bytes"] = vectors.vectors.nbytes + vectors.index_to_key.blob.nbytes

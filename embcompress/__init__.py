@@ -27,7 +27,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"heads", "runtime"}
+_MODULES = {"evaluation", "heads", "pruning", "runtime"}
 
 __all__ = [
     "IIQ",
@@ -43,8 +43,10 @@ __all__ = [
     "Sign",
     "TextVectors",
     "__version__",
+    "evaluation",
     "heads",
     "load_vectors",
+    "pruning",
     "runtime",
     "save_vectors",
 ]

@@ -107,7 +107,7 @@ class Assembler:
                 record: Any = first.record
                 floats = self.arenas.floats
                 fields[f.BIAS], fields[f.STEPS] = floats.add(record.mean), floats.add(record.scale)
-                fields[f.COMBINE_BIAS] = floats.add(record.shift)
+                fields[f.SHIFT] = floats.add(record.shift)
             self.steps.append(Step(fields, {f.TARGET: buffer}))
             self._values[first.name if scaled else "input"] = (buffer, width)
 
@@ -178,7 +178,7 @@ class Assembler:
         fields = self._packed(weight, bias)
         n_in = weight.shape[1]
         scratch = {f.PACKED: Buffer(n_in * simd.LANES + 2 * simd.LANES**2, "once")}
-        if fields[f.COMBINE_STARTS] >= 0:
+        if fields[f.SCATTER_COUNTS] >= 0:
             size = fields[f.N_PANELS] * simd.LANES * simd.TILE
             scratch[f.PARTS] = Buffer(size, "once")
         if fields[f.LAYOUT] == f.PANELS_INT8:
@@ -275,7 +275,7 @@ def _affine(to: Assembler, node: Node) -> None:
     floats = to.arenas.floats
     fields = {
         f.OP: f.AFFINE, f.BIAS: floats.add(record.mean), f.STEPS: floats.add(record.scale),
-        f.COMBINE_BIAS: floats.add(record.shift), f.ACTIVATION: kind,
+        f.SHIFT: floats.add(record.shift), f.ACTIVATION: kind,
     }  # fmt: skip
     buffers: dict[int, Buffer] = {}
     # of two directions, the second knows the width of both

@@ -24,8 +24,8 @@ import numpy.typing as npt
 __all__ = ["Panel", "Panels", "cut", "strips"]
 
 LANES = 16
-# in vectors of weights: what a panel costs besides, and an output that is put together
-_PANEL_COST, _COMBINE_COST = 6.0, 1.5
+# in vectors of weights: what a panel costs besides, and a part that is added to an output
+_PANEL_COST, _SCATTER_COST = 6.0, 0.7
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -71,9 +71,8 @@ class Panels:
 
     def cost(self, n_rows: int) -> float:
         """Vectors of weights, and what goes with them in that unit."""
-        extra = 0.0 if self.in_order else _COMBINE_COST * (n_rows + sum(
-            len(panel.rows) for panel in self.panels
-        ))  # fmt: skip
+        scattered = 0 if self.in_order else sum(len(panel.rows) for panel in self.panels)
+        extra = 0.0 if self.in_order else _SCATTER_COST * scattered + n_rows / LANES
         return self.vectors() + _PANEL_COST * len(self.panels) + extra
 
 

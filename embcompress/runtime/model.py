@@ -34,6 +34,8 @@ _ROWS, _SEQUENCES, _MAPS = 64, 16, 1
 # floats of the workspace above which fewer sequences go together
 _WORK = 16_000_000
 _PLANS = 8
+# plans are made for a multiple of so many frames
+_FRAMES = 16
 _FLOAT = np.dtype(np.float32)
 
 
@@ -230,49 +232,62 @@ class Program:
         if len(x) == 0:
             per_sample = (n_frames, self.n_outputs) if self._by_frame else self.output_shape
             return np.empty((0, *per_sample), np.float32)
+        # sequences of like length go together, so that none waits for a long one
+        order = None if lengths is None else np.argsort(lengths, kind="stable")
+        numbers = np.arange(len(x)) if order is None else order
         step = self._chunk(n_frames)
-        parts = [slice(start, start + step) for start in range(0, len(x), step)]
+        parts = [numbers[start : start + step] for start in range(0, len(x), step)]
 
-        def work(part: slice) -> Floats:
-            states = None if state is None else state[part]
-            return self._run(x[part], states, None if lengths is None else lengths[part], n_frames)
+        def work(part: npt.NDArray[np.int64]) -> Floats:
+            where = slice(int(part[0]), int(part[-1]) + 1) if order is None else part
+            states = None if state is None else state[where]
+            return self._run(
+                x[where], states, None if lengths is None else lengths[where], n_frames
+            )
 
         if n_jobs == 1 or len(parts) == 1:
             found = [work(part) for part in parts]
         else:
             with ThreadPoolExecutor(min(n_jobs, len(parts))) as pool:
                 found = list(pool.map(work, parts))
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        out = found[0] if len(found) == 1 else np.concatenate(found)
+        return out if order is None else out[np.argsort(order)]
 
     def _run(
         self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int
     ) -> Floats:
-        n = len(x)
-        key = n if self.kind != "frames" else (n, n_frames)
+        n, longest, room_frames = len(x), n_frames, n_frames
+        key: Any = n
+        if lengths is not None:  # frames after the longest sequence are not looked at
+            longest = int(lengths.max())
+            x = np.ascontiguousarray(x[:, : longest * self._width])
+            room_frames = -(-longest // _FRAMES) * _FRAMES
+            key = (n, room_frames)
         # taken out while it is used, so that no other thread finds it
-        plan = self._plans.pop(key, None)
-        if plan is None:
-            if not getattr(run, "signatures", True):  # plain Python has none
-                tell_about_compiling(machine.__file__, "run", "the kernels")
-            # the last step may write whole tiles of rows
-            room = n + simd.LANES if self._tiles and n > 1 else n
-            plan = Plan(
-                self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size, room
-            )
+        plan = self._plans.pop(key, None) or self._new_plan(n, room_frames)
         if lengths is not None:
-            plan.lengths[:] = lengths
+            plan.lengths[:], plan.table[-1] = lengths, longest
         if self._state_size:
             plan.state[:] = 0 if state is None else state
-        width = n_frames * self.n_outputs if self._by_frame else self.n_outputs
+        width = longest * self.n_outputs if self._by_frame else self.n_outputs
         out: Any = np.empty((plan.room, width), _FLOAT)
         run(plan.table, x, out)
         self._plans[key] = plan
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)
-        out = out[:n]
         if self._by_frame:
-            return out.reshape(n, n_frames, self.n_outputs)
+            frames: Floats = np.full((n, n_frames, self.n_outputs), np.nan, np.float32)
+            frames[:, :longest] = out[:n].reshape(n, longest, self.n_outputs)
+            return frames
+        out = out[:n]
         return out if len(self.output_shape) == 1 else out.reshape(n, *self.output_shape)
+
+    def _new_plan(self, n: int, n_frames: int) -> Plan:
+        if not getattr(run, "signatures", True):  # plain Python has none
+            tell_about_compiling(machine.__file__, "run", "the kernels")
+        # the last step may write whole tiles of rows
+        room = n + simd.LANES if self._tiles and n > 1 else n
+        return Plan(self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size, room)
 
     def _chunk(self, n_frames: int) -> int:
         if self.kind == "maps":

@@ -53,7 +53,7 @@ def pack_csr(weight: Floats, bias: Floats, kept: npt.NDArray[np.bool_], to: Aren
         f.BIAS: to.floats.add(_filled(bias)),
         f.STARTS: to.ints.add(starts),
         f.COLUMNS: to.ints.add(np.nonzero(kept)[1]),
-        f.COMBINE_STARTS: -1,
+        f.SCATTER_COUNTS: -1,
     }
 
 
@@ -126,16 +126,15 @@ def _outputs(bias: Floats, panels: Panels, to: Arenas) -> dict:
     """Biases, and how outputs are put together."""
     fields = {f.N_PANELS: len(panels.panels)}
     if panels.in_order:
-        return fields | {f.BIAS: to.floats.add(_by_panel(bias, panels)), f.COMBINE_STARTS: -1}
-    rows = _joined([panel.rows for panel in panels.panels], np.int64)
-    places = [LANES * p + np.arange(len(q.rows)) for p, q in enumerate(panels.panels)]
-    order = np.argsort(rows, kind="stable")
-    counts = np.bincount(rows, minlength=len(bias))
+        return fields | {f.BIAS: to.floats.add(_by_panel(bias, panels)), f.SCATTER_COUNTS: -1}
+    rows = np.zeros((len(panels.panels), LANES), np.int64)
+    for places, panel in zip(rows, panels.panels, strict=True):
+        places[: len(panel.rows)] = panel.rows
     return fields | {
         f.BIAS: to.floats.add(np.zeros(LANES * len(panels.panels), np.float32)),
-        f.COMBINE_STARTS: to.ints.add(np.r_[0, np.cumsum(counts)]),
-        f.COMBINE_INDEX: to.ints.add(_joined(places, np.int64)[order]),
-        f.COMBINE_BIAS: to.floats.add(bias),
+        f.SCATTER_COUNTS: to.ints.add([len(panel.rows) for panel in panels.panels]),
+        f.SCATTER_ROWS: to.ints.add(rows),
+        f.SCATTER_BIAS: to.floats.add(_filled(bias)),
     }
 
 

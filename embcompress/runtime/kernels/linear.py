@@ -13,10 +13,10 @@ from embcompress.runtime.kernels.activations import activate_rows
 from embcompress.runtime.kernels.csr import csr_many, csr_one
 from embcompress.runtime.kernels.panels import (
     ROWS,
-    combine,
     pack,
     panels_many,
     panels_one,
+    scatter,
     tile_for,
 )
 from embcompress.runtime.kernels.panels_int8 import panels_int8, quantize_row
@@ -60,7 +60,7 @@ def _panels(
     code: Any, i: int, floats: Any, ints: Any, work: Any, x: Any, at: int, stride: int, n: int,
     out: Any, to: int, out_stride: int,
 ) -> None:  # fmt: skip
-    scattered = code[i, f.COMBINE_STARTS] >= 0
+    scattered = code[i, f.SCATTER_COUNTS] >= 0
     n_panels, kind = code[i, f.N_PANELS], code[i, f.ACTIVATION]
     given, target, step = out, to, out_stride
     if scattered:
@@ -78,17 +78,17 @@ def _panels(
             code[i, f.STARTS], code[i, f.COLUMNS], n_panels, given, target, step, kind,
         )  # fmt: skip
     if scattered:
-        _combine(code, i, floats, ints, work, n, out, to, out_stride)
+        _scatter(code, i, floats, ints, work, n, out, to, out_stride)
 
 
 @compiled()
-def _combine(
+def _scatter(
     code: Any, i: int, floats: Any, ints: Any, work: Any, n: int, out: Any, to: int,
     out_stride: int,
 ) -> None:  # fmt: skip
-    combine(
-        work, code[i, f.PARTS], code[i, f.N_PANELS] * _LANES, n, ints, code[i, f.COMBINE_STARTS],
-        code[i, f.COMBINE_INDEX], floats, code[i, f.COMBINE_BIAS], code[i, f.OUTPUTS], out, to,
+    scatter(
+        work, code[i, f.PARTS], code[i, f.N_PANELS], n, ints, code[i, f.SCATTER_COUNTS],
+        code[i, f.SCATTER_ROWS], floats, code[i, f.SCATTER_BIAS], code[i, f.OUTPUTS], out, to,
         out_stride,
     )  # fmt: skip
     if code[i, f.ACTIVATION] != 0:
@@ -117,7 +117,7 @@ def _panels_int8(
         first = code[i, f.PACKED_QUADS]
         for b in range(n, tile):
             work[scales_at + b] = 0
-    scattered, kind = code[i, f.COMBINE_STARTS] >= 0, code[i, f.ACTIVATION]
+    scattered, kind = code[i, f.SCATTER_COUNTS] >= 0, code[i, f.ACTIVATION]
     given, target, step = out, to, out_stride
     if scattered:
         given, target, step, kind = work, code[i, f.PARTS], n_panels * _LANES, 0
@@ -127,7 +127,7 @@ def _panels_int8(
         given, target, step, kind,
     )  # fmt: skip
     if scattered:
-        _combine(code, i, floats, ints, work, n, out, to, out_stride)
+        _scatter(code, i, floats, ints, work, n, out, to, out_stride)
 
 
 @compiled()

@@ -92,7 +92,7 @@ def _steps(  # noqa: C901 - one branch for each kind of step
         elif op == f.COPY_FRAMES:
             copy_frames(
                 x, n, n_frames, code[i, f.WIDTH], floats, code[i, f.BIAS], code[i, f.STEPS],
-                code[i, f.COMBINE_BIAS], work, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
+                code[i, f.SHIFT], work, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
             )  # fmt: skip
         elif op == f.POOL_FRAMES:
             pool_frames(code, i, work, n, n_frames, lengths)
@@ -122,7 +122,7 @@ def _linear(
 @compiled()
 def _affine(code: Any, i: int, floats: Any, x: Any, work: Any, n: int) -> None:
     """``activation((x - mean) * scale + shift)`` of each column."""
-    mean, scale, shift = code[i, f.BIAS], code[i, f.STEPS], code[i, f.COMBINE_BIAS]
+    mean, scale, shift = code[i, f.BIAS], code[i, f.STEPS], code[i, f.SHIFT]
     width, kind = code[i, f.WIDTH], code[i, f.ACTIVATION]
     for row in range(n):
         to = code[i, f.TARGET] + row * code[i, f.TARGET_STRIDE]

@@ -17,7 +17,7 @@ from embcompress._compiled import compiled
 from embcompress.runtime import simd
 from embcompress.runtime.kernels.activations import activate
 
-__all__ = ["ROWS", "combine", "pack", "panels_many", "panels_one", "tile_for"]
+__all__ = ["ROWS", "pack", "panels_many", "panels_one", "scatter", "tile_for"]
 
 _LANES = simd.LANES
 #: Rows that are multiplied together: more would fit the registers, but not the nearest cache.
@@ -130,15 +130,20 @@ def panels_many(
 
 
 @compiled()
-def combine(
-    parts: Any, at: int, stride: int, n: int, ints: Any, starts_at: int, index_at: int,
+def scatter(
+    parts: Any, at: int, n_panels: int, n: int, ints: Any, counts_at: int, rows_at: int,
     floats: Any, bias_at: int, n_outputs: int, out: Any, to: int, out_stride: int,
 ) -> None:  # fmt: skip
-    """Sum what panels of scattered outputs gave: bias, and one part for each place in the index."""
+    """Add what panels of scattered outputs gave to where it belongs; outputs begin at the bias.
+
+    Outputs of panel p are the first `counts[p]` of ``rows[16 p:]``, in `ints`; each row of `parts`
+    holds 16 numbers for each panel.
+    """
     for b in range(n):
-        row, target = at + b * stride, to + b * out_stride
-        for k in range(n_outputs):
-            total = floats[bias_at + k]
-            for i in range(ints[starts_at + k], ints[starts_at + k + 1]):
-                total += parts[row + ints[index_at + i]]
-            out[target + k] = total
+        row, target = at + b * n_panels * _LANES, to + b * out_stride
+        for k in range(0, n_outputs, _LANES):
+            simd.store(simd.load(floats, bias_at + k), out, target + k)
+        for p in range(n_panels):
+            first = p * _LANES
+            for k in range(first, first + ints[counts_at + p]):
+                out[target + ints[rows_at + k]] += parts[row + k]
