@@ -10,6 +10,7 @@ from embcompress._version import __version__
 # name -> module that holds it; loaded on first use, so that `import embcompress` and the command
 # line start at once
 _LAZY = {
+    "Bundle": "embcompress.bundle",
     "IIQ": "embcompress.quantizers",
     "ITQ": "embcompress.quantizers",
     "LSH": "embcompress.quantizers",
@@ -20,6 +21,7 @@ _LAZY = {
     "NLB": "embcompress.quantizers",
     "PCASign": "embcompress.quantizers",
     "Sign": "embcompress.quantizers",
+    "TextVectors": "embcompress.texts",
     "load_vectors": "embcompress.formats",
     "save_vectors": "embcompress.formats",
 }
@@ -32,12 +34,14 @@ __all__ = [
     "ITQ",
     "LSH",
     "NLB",
+    "Bundle",
     "CompressedVectors",
     "FormatError",
     "HammingIndex",
     "KeyedVectors",
     "PCASign",
     "Sign",
+    "TextVectors",
     "__version__",
     "evaluation",
     "heads",

@@ -28,6 +28,7 @@ __all__ = [
     "Container",
     "FormatError",
     "atomic_write",
+    "kind_of",
     "load_container",
     "save_container",
 ]
@@ -260,6 +261,32 @@ def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
     return Container(path, tensors, metadata)
 
 
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """What a file holds, from its header.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    str
+        Such as ``"vectors"``.
+
+    Raises
+    ------
+    FormatError
+        If the file is not a safetensors file, is truncated, was not written by embcompress, or
+        has a newer format version.
+    OSError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    metadata = _read_header(path)[0].get("__metadata__", {})
+    _check_identity(path, metadata, None)
+    return str(metadata.get("kind"))
+
+
 def _read_header(path: Path) -> tuple[dict, int]:
     from safetensors import SafetensorError, safe_open
 
@@ -286,7 +313,7 @@ def _size(path: Path) -> str:
     return f"{path.stat().st_size} bytes found"
 
 
-def _check_identity(path: Path, metadata: Mapping[str, str], kind: str) -> None:
+def _check_identity(path: Path, metadata: Mapping[str, str], kind: str | None) -> None:
     if metadata.get("format") != _FORMAT_NAME:
         raise FormatError(
             f"{path}: a safetensors file, but not one of embcompress "
@@ -299,7 +326,7 @@ def _check_identity(path: Path, metadata: Mapping[str, str], kind: str) -> None:
             f"1 to {FORMAT_VERSION}; the file was written by "
             f"{metadata.get('created_with', 'an unknown version')}: please upgrade"
         )
-    if metadata.get("kind") != kind:
+    if kind is not None and metadata.get("kind") != kind:
         raise FormatError(f"{path}: holds {metadata.get('kind')!r}, expected {kind!r}")
 
 

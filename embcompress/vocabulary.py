@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embcompress.container import Container, FormatError
 
-__all__ = ["Vocabulary", "read_vocabulary"]
+__all__ = ["Vocabulary", "read_short_vocabulary", "read_vocabulary", "short_vocabulary"]
 
 # Look-ups by scanning cost about 2 ms per million words; a dict costs about 0.4 s per million
 # once. After this many scans the dict is the better deal.
@@ -213,3 +213,48 @@ def read_vocabulary(container: Container, n: int) -> Vocabulary:
             f"{path}: word positions are out of order or do not span the {len(blob)} bytes of words"
         )
     return Vocabulary(blob, offsets)
+
+
+def short_vocabulary(words: Vocabulary) -> dict[str, npt.NDArray]:
+    """Arrays of a file that has words with their lengths: a quarter of what positions take.
+
+    Parameters
+    ----------
+    words : Vocabulary
+
+    Returns
+    -------
+    dict of str to ndarray
+        ``vocab`` uint8, and ``vocab_lengths`` uint8, or wider where a word has more than 255 bytes.
+    """
+    lengths = np.diff(words.offsets.astype(np.int64))
+    dtype = np.min_scalar_type(int(lengths.max(initial=0)))
+    return {"vocab": words.blob, "vocab_lengths": lengths.astype(dtype)}
+
+
+def read_short_vocabulary(container: Container, n: int) -> Vocabulary:
+    """Words of an opened file that has their lengths.
+
+    Parameters
+    ----------
+    container : Container
+    n : int
+        Number of words that there must be.
+
+    Returns
+    -------
+    Vocabulary
+
+    Raises
+    ------
+    FormatError
+        If their number is another, or they do not fill the bytes of words.
+    """
+    blob = container.tensor("vocab", (np.uint8,), 1)
+    lengths = container.tensor("vocab_lengths", (np.uint8, np.uint16, np.uint32), 1)
+    path = container.path
+    if len(lengths) != n:
+        raise FormatError(f"{path}: {len(lengths)} lengths of words, expected {n} for {n} codes")
+    if int(lengths.sum(dtype=np.uint64)) != len(blob):
+        raise FormatError(f"{path}: lengths of words do not add up to their {len(blob)} bytes")
+    return Vocabulary.from_lengths(blob, lengths)

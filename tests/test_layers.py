@@ -11,10 +11,20 @@ ROOT = Path(__file__).parent.parent / "embcompress"
 
 # lowest first; a part may import its own layer and those before it
 LAYERS = [
-    {"_compiled", "_optional", "_version", "codes", "container", "labels", "progress", "sampling"},
+    {
+        "_compiled",
+        "_optional",
+        "_version",
+        "code_sums",
+        "codes",
+        "container",
+        "labels",
+        "progress",
+        "sampling",
+    },
     {"vocabulary", "encoder"},
-    {"vectors", "index", "rescoring", "runtime", "training"},
-    {"compressed", "formats", "quantizers", "pruning", "lowering"},
+    {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
+    {"bundle", "compressed", "formats", "lowering", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "report", "scale", "stores"},
 ]
@@ -23,7 +33,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # package -> parts that may import it
 CONFINED = {
     "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
-    "numba": {"_compiled", "runtime", "formats"},
+    "numba": {"_compiled", "code_sums", "runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
     "faiss": {"index", "rescoring", "evaluation"},
     "gensim": {"formats"},

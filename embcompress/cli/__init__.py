@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from embcompress._version import __version__
-from embcompress.cli import compress, convert, evaluate, prune, query
+from embcompress.cli import bundle, compress, convert, evaluate, predict, prune, query
 
 __all__ = ["app", "main"]
 
@@ -21,12 +21,14 @@ _OPTION_OF = {
     "member=": "--member",
     "vocabulary=": "--vocabulary",
     "limit=": "--limit",
+    'features="codes"': "--features codes",
+    'features="decoded"': "--features decoded",
 }
 _INTERRUPTED = 130  # what shells expect after Ctrl-C
 
 app = typer.Typer(
     name="embcompress",
-    help="Make embeddings small and fast: compress, open, search.",
+    help="Make embeddings small and fast: compress, open, search, classify.",
     epilog="Example: embcompress compress glove.6B.300d.txt -o glove.safetensors",
     no_args_is_help=True,
     add_completion=False,
@@ -40,6 +42,8 @@ app.command("analogy")(query.analogy)
 app.command("export")(convert.export)
 app.command("convert")(convert.convert)
 app.command("prune")(prune.prune)
+app.command("bundle")(bundle.bundle)
+app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(evaluate.benchmark)
 
@@ -57,7 +61,7 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Make embeddings small and fast: compress, open, search."""
+    """Make embeddings small and fast: compress, open, search, classify."""
 
 
 def main() -> None:

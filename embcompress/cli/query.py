@@ -15,6 +15,7 @@ from embcompress.cli._output import (
     print_pairs,
     print_table,
 )
+from embcompress.cli.bundle import print_bundle
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -23,9 +24,16 @@ __all__ = ["analogy", "info", "search"]
 
 
 def info(file: SmallFile, json: JsonFlag = False) -> None:
-    """Show what a compressed file holds, and where its bytes go."""
+    """Show what a compressed file or a bundle holds, and where its bytes go."""
     from embcompress.compressed import CompressedVectors
+    from embcompress.container import kind_of
 
+    if kind_of(file) == "bundle":
+        from embcompress.bundle import Bundle
+
+        made = Bundle.load(file)
+        print_bundle(made.report(), made.classes_.tolist(), file, json=json)
+        return
     small = CompressedVectors.load(file)
     described = _describe(small, file.stat().st_size)
     if json:

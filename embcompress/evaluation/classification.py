@@ -6,8 +6,6 @@ number of vector sets over these words then costs one sparse product and one fit
 
 from __future__ import annotations
 
-import re
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from embcompress.compressed import CompressedVectors
 from embcompress.evaluation.bootstrap import N_RESAMPLES, measure, skip
 from embcompress.evaluation.data import LabelledTexts
 from embcompress.evaluation.results import Result
+from embcompress.texts import WordLookup, find_words, tokenize
 from embcompress.vectors import KeyedVectors
 from embcompress.vocabulary import Vocabulary
 
@@ -34,29 +33,8 @@ __all__ = [
     "word_matrix",
 ]
 
-# Runs of letters, digits and apostrophes, once underscores are spaces
-_TOKEN = re.compile(r"[\w']+")
 _GRID = (0.01, 0.1, 1.0)
 _INNER_FOLDS = 5
-
-
-def tokenize(text: str) -> list[str]:
-    """Words of a text: runs of letters, digits and apostrophes, in lower case.
-
-    Parameters
-    ----------
-    text : str
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> tokenize("It's a (well-made) film, 7/10!")
-    ["it's", 'a', 'well', 'made', 'film', '7', '10']
-    """
-    return _TOKEN.findall(text.lower().replace("_", " "))
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,34 +86,13 @@ def count_words(
     """
     from scipy.sparse import csr_array
 
-    lookup = _Lookup(words)
-    found, lengths = array("i"), []
-    for text in data.texts:
-        parts = tokens(text)
-        lengths.append(len(parts))
-        found.extend(map(lookup.__getitem__, parts))
-    indices = np.array(found, dtype=np.int32)
-    known = indices >= 0
-    # how many known tokens there are up to the end of each text
-    ends = np.append(0, np.cumsum(known))[np.cumsum([0, *lengths])]
-    ones = np.ones(int(known.sum()), dtype=np.float32)
-    matrix = csr_array((ones, indices[known], ends), shape=(len(data), len(words)))
+    found = find_words(data.texts, WordLookup(words), tokens)
+    ones = np.ones(len(found.indices), dtype=np.float32)
+    matrix = csr_array(
+        (ones, found.indices.astype(np.int32), found.ends), shape=(len(data), len(words))
+    )
     matrix.sum_duplicates()
-    return WordCounts(data, matrix, sum(lengths))
-
-
-class _Lookup(dict[str, int]):
-    """Token -> row, -1 where there is none; filled as tokens come."""
-
-    def __init__(self, words: Vocabulary) -> None:
-        self._table = words.key_to_index()
-
-    def __missing__(self, token: str) -> int:
-        index = self._table.get(token)
-        if index is None:
-            index = self._table.get(token.strip("'"), -1)
-        self[token] = index
-        return index
+    return WordCounts(data, matrix, found.n_tokens)
 
 
 def word_matrix(

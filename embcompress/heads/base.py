@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import nn
@@ -20,6 +20,7 @@ from torch import nn
 from embcompress.heads.fitting import HeadBatches, batch_rows, predicted, run
 from embcompress.heads.inputs import InputKind, Moments
 from embcompress.heads.parameters import CONSTRAINTS
+from embcompress.heads.predicting import Predicting
 from embcompress.heads.streams import Stream
 from embcompress.heads.targets import check_labels, encode, hold_out, row_weights
 from embcompress.training import copy_model, deterministic, threads
@@ -32,7 +33,7 @@ __all__ = ["Head"]
 Array = npt.NDArray[Any]
 
 
-class Head(ClassifierMixin, BaseEstimator, ABC):
+class Head(Predicting, BaseEstimator, ABC):
     """Base of the heads; a final class says what it takes and which network it is.
 
     Attributes
@@ -223,51 +224,6 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
                 held = self.batches(*validation, shuffle=False)
             run(self, stream, self.max_epochs, held)
         return self
-
-    def predict(self, X: Any) -> Array:
-        """Most probable class of each row.
-
-        Parameters
-        ----------
-        X : array-like
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,)
-        """
-        scores = self._logits(X)
-        return self.classes_[scores.argmax(axis=1)]
-
-    def predict_proba(self, X: Any) -> Array:
-        """Probability of each class.
-
-        Parameters
-        ----------
-        X : array-like
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            Columns in the order of `classes_`.
-        """
-        scores = self._logits(X)
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
-
-    def decision_function(self, X: Any) -> Array:
-        """Logits, before they become probabilities.
-
-        Parameters
-        ----------
-        X : array-like
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes), or (n_samples,)
-            With two classes the logit of the second minus that of the first.
-        """
-        scores = self._logits(X)
-        return scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
 
     def inputs(self, X: Any) -> torch.Tensor:
         """What the network gets for `X`: checked, standardized, codes unpacked to -1 and 1.
