@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from _pruning_cells import SEEDS, Experiment, Method
@@ -68,29 +67,6 @@ def head_score(head: Any, split: Split) -> float:
     return float(head.score(split.X_test, split.y_test))
 
 
-def first_layer(solver: Any, *, epochs: int, learning_rate: float) -> Any:
-    """Prune the first layer of a perceptron so far that the whole has the rate of the solver.
-
-    One threshold for all layers would take nearly all of the small output layer.
-    """
-
-    def run(head: Any, split: Split, seed: int) -> tuple[Any, Any]:
-        from embcompress.pruning import Masks, TaskLoss, Unstructured, prunable_weights
-
-        views = prunable_weights(head.module_)
-        rest = sum(view.numel for view in views[1:])
-        rate = views[0].numel / ((views[0].numel + rest) / solver.target_rate - rest)
-        result = replace(solver, target_rate=rate).solve(
-            head.module_, {views[0].name: Unstructured(1 - 1 / rate)}, TaskLoss(),
-            head.batches(split.X_train, split.y_train), random_state=seed,
-        )  # fmt: skip
-        others = {view.name: view.of(head.module_) != 0 for view in views[1:]}
-        result.masks = Masks({**result.masks, **others})
-        return retrained(head, result, split, epochs=epochs, learning_rate=learning_rate)
-
-    return run
-
-
 def mlp(
     name: str,
     hidden: int,
@@ -122,9 +98,10 @@ def mlp(
         Method(label, rate, solved(solver, scheme, **again, **auto), f"{solver!r} {auto} {again}")
         for label, solver in solvers.items()
     ]
-    proximal = PrimalProximal(target_rate=rate, rho=0.1, epochs=epochs, normalize=False)
+    # finds the rates of the layers itself
+    proximal = PrimalProximal(target_rate=rate, rho=0.1, epochs=epochs)
     methods.append(
-        Method("PrimalProximal", rate, first_layer(proximal, **again), f"{proximal!r} {again}")
+        Method("PrimalProximal", rate, solved(proximal, scheme, **again), f"{proximal!r} {again}")
     )
     private = {
         "rate": 4.0, "epochs": max(4, epochs // 2),
