@@ -59,10 +59,11 @@ class PrimalProximal(Solver):
     normalize : bool, optional
         Measure the weights of each layer in units of its norm in the given model, so that all
         layers lose groups at the same share of their own energy per weight, as
-        :func:`embcompress.pruning.rates.auto_rates` does. Without, a layer whose weights are small by nature can lose nearly all of them, such
-        as the output layer of a perceptron; with it, small layers are spared, which goes too far
-        where groups are whole rows or columns, whose norms differ little inside a layer. Default:
-        for schemes of single weights only, and if no penalty is given.
+        :func:`embcompress.pruning.rates.auto_rates` does. Without, a layer whose weights are
+        small by nature can lose nearly all, such as the output layer of a perceptron. With it,
+        small layers are spared, which goes too far where groups are whole rows or columns, whose
+        norms differ little inside a layer. Default: for schemes of single weights only, and if
+        no penalty is given.
     rho : float, default 0.1
     epochs : int, default 20
     update_every : int, default 1
