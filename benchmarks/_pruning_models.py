@@ -52,14 +52,12 @@ class BasicBlock(nn.Module):
 class ResNet20(nn.Module):
     """ResNet-20 for images of 32 x 32 (He et al., 2016): uint8, or floats in [0, 1].
 
-    In training mode the images are mirrored and shifted first, so that any loop augments them;
-    not where `augment` is False. Training computes in bfloat16 where the processor can (weights
-    and their updates stay float32), which takes about half of the time.
+    Where the processor can, training computes in bfloat16 (weights and their updates stay
+    float32), which takes about half of the time.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.augment = True
         self.short = has_bfloat16()
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -79,8 +77,6 @@ class ResNet20(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits of shape (n, 10)."""
         x = x.float() / 255 if x.dtype == torch.uint8 else x
-        if self.training and self.augment:
-            x = augmented(x)
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training and self.short):
             x = self.relu(self.bn1(self.conv1(x)))
@@ -118,9 +114,10 @@ def published_resnet20(path: Path) -> ResNet20:
 
 
 class Parts:
-    """Rows and labels by parts: every epoch has the next `n_rows` of one long shuffled order.
+    """Images and labels by parts: every epoch has the next `n_rows` of one long shuffled order.
 
     So few epochs see many different rows, and a rate that changes by epoch falls smoothly.
+    The images of a batch are augmented before student and teacher see them.
 
     Parameters
     ----------
@@ -140,7 +137,7 @@ class Parts:
             self._order = self._rows()
         rows = np.fromiter(islice(self._order, self.n_rows), np.int64, self.n_rows)
         for part in np.array_split(rows, -(-self.n_rows // BATCH)):
-            yield torch.from_numpy(self.X[part]), torch.from_numpy(self.y[part])
+            yield augmented(torch.from_numpy(self.X[part])), torch.from_numpy(self.y[part])
 
     def rewound(self) -> Parts:
         """Copy that begins at the start of the order."""

@@ -7,7 +7,6 @@ row of its own.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -125,13 +124,10 @@ def private(rows: int, retrain: int, model: Any, split: Split, seed: int) -> tup
     from embcompress.pruning.recipes import RECIPES
 
     drawn = RandomInputs((3, 32, 32), "uniform", n_batches=rows // 128, batch_size=128, seed=seed)
-    quiet = copy.deepcopy(model)
-    quiet.augment = False
     result = RECIPES["privacy-preserving"](
-        quiet, rate=4.0, inputs=drawn, layerwise=False, epochs=EPOCHS, retrain_epochs=0,
+        model, rate=4.0, inputs=drawn, layerwise=False, epochs=EPOCHS, retrain_epochs=0,
         optimizer="adam", learning_rate=1e-4, random_state=seed,
     )  # fmt: skip
-    result.model.augment = True
     return again(result, split, retrain, seed)
 
 

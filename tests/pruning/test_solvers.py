@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -161,6 +162,29 @@ def test_one_penalty_for_all_layers(form, scheme, normalize):
     assert result.residual < 1
     densities = [entry["density"] for entry in result.history]
     assert densities[0] >= densities[-1]
+
+
+def test_small_layers_keep_their_weights():
+    """The energy of its layer decides over a single weight, not its size."""
+    model = trained()
+    with torch.no_grad():
+        model[4].weight.mul_(0.05)
+    kept = {}
+    for normalize in (None, False):
+        solver = PrimalProximal(target_rate=4, normalize=normalize, epochs=1, learning_rate=1e-5)
+        result = solver.solve(model, Unstructured(0.5), TaskLoss(), task())
+        kept[normalize] = result.masks.per_layer()["4.weight"]["n_kept"]
+        assert result.rate == pytest.approx(4, rel=0.02)
+    assert kept[False] == 1  # min_density
+    assert kept[None] > 9
+    # rows and columns are judged by their size
+    solver = PrimalProximal(target_rate=4, epochs=1, learning_rate=1e-5)
+    given = replace(solver, normalize=False)
+    first, second = (
+        s.solve(model, RowColumn(0.5), TaskLoss(), task(), layers=["0", "2"]).masks
+        for s in (solver, given)
+    )
+    assert first == second
 
 
 def test_a_given_penalty_decides_the_rate():
