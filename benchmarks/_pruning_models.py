@@ -15,14 +15,15 @@ from _pruning_data import CACHE, Split, data_folder
 from torch import Tensor, nn
 from torch.nn import functional
 
-from embcompress.pruning import Masks, TaskLoss, finetune
+from embcompress.pruning import Distillation, Masks, TaskLoss, finetune
+from embcompress.training import copy_model
 
 __all__ = ["Parts", "ResNet20", "accuracy", "published_resnet20", "trained", "tuned_resnet20"]
 
 BATCH = 128
 # steps of the cosine, in every training
 N_PARTS = 20
-TUNING_RATE, WEIGHT_DECAY = 0.02, 1e-4
+TUNING_RATE, WEIGHT_DECAY, TEMPERATURE = 0.02, 1e-4, 6.0
 # of the published weights
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -52,8 +53,8 @@ class BasicBlock(nn.Module):
 class ResNet20(nn.Module):
     """ResNet-20 for images of 32 x 32 (He et al., 2016): uint8, or floats in [0, 1].
 
-    Where the processor can, training computes in bfloat16 (weights and their updates stay
-    float32), which takes about half of the time.
+    Where the processor can, it computes in bfloat16 (weights and their updates stay float32),
+    which takes about half of the time; :func:`accuracy` is of float32.
     """
 
     def __init__(self) -> None:
@@ -78,7 +79,7 @@ class ResNet20(nn.Module):
         """Logits of shape (n, 10)."""
         x = x.float() / 255 if x.dtype == torch.uint8 else x
         x = ((x - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.training and self.short):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.short):
             x = self.relu(self.bn1(self.conv1(x)))
             x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.float().mean((2, 3)))
@@ -173,7 +174,14 @@ def tuned_resnet20(split: Split, *, n_images: int) -> ResNet20:
 
 
 def trained(
-    model: nn.Module, masks: Masks, split: Split, *, n_images: int, rate: float, seed: int = 0
+    model: nn.Module,
+    masks: Masks,
+    split: Split,
+    *,
+    n_images: int,
+    rate: float,
+    teacher: nn.Module | None = None,
+    seed: int = 0,
 ) -> Any:
     """Copy that was trained under masks, by SGD with a rate that falls as a cosine.
 
@@ -185,15 +193,18 @@ def trained(
     n_images : int
         So many are trained on in all; different ones as far as there are enough.
     rate : float
+    teacher : Module, optional
+        Answer as it does, instead of by the labels.
     seed : int
 
     Returns
     -------
     Module
     """
+    objective = TaskLoss() if teacher is None else Distillation(teacher, TEMPERATURE)
     data = Parts(split.X_train, split.y_train, n_images // N_PARTS, seed)
     return finetune(
-        model, masks, TaskLoss(), data, epochs=N_PARTS, learning_rate=rate, optimizer="sgd",
+        model, masks, objective, data, epochs=N_PARTS, learning_rate=rate, optimizer="sgd",
         weight_decay=WEIGHT_DECAY, schedule="cosine", random_state=seed,
     ).eval()  # fmt: skip
 
@@ -201,11 +212,10 @@ def trained(
 @torch.no_grad()
 def accuracy(model: nn.Module, X: npt.NDArray, y: npt.NDArray) -> float:
     """Share of the images that are put in their class."""
-    training = model.training
-    model.eval()
+    model = copy_model(model).eval()
+    model.short = False  # type: ignore[assignment]
     right = 0
     for rows in np.array_split(np.arange(len(X)), -(-len(X) // 500)):
         logits = model(torch.from_numpy(X[rows]))
         right += int((logits.argmax(dim=1).numpy() == y[rows]).sum())
-    model.train(training)
     return right / len(X)

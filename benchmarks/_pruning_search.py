@@ -21,10 +21,10 @@ __all__ = ["SearchExperiment"]
 
 HIDDEN = (128, 64)
 DENSE = {"max_epochs": 30, "weight_decay": 2.0, "batch_size": 128}
-# of each layer; with the last one dense or halved there are 32 candidates
+# of each layer: 30 candidates
 RATES = {
-    "layers.0": (8.0, 12.0, 16.0, 24.0),
-    "layers.3": (4.0, 8.0, 12.0, 16.0),
+    "layers.0": (3.0, 4.0, 6.0, 8.0, 12.0),
+    "layers.3": (2.0, 4.0, 6.0),
     "layers.6": (1.0, 2.0),
 }
 # points below the dense model, on the validation part
