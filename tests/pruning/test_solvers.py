@@ -101,6 +101,15 @@ def test_admm_brings_the_weights_to_the_scheme():
         assert 0 <= result.history[-1]["residual"] < 1
 
 
+def test_weights_that_do_not_follow_leave_z_near():
+    """U would add up to many times the weights, and what is kept would follow U, not them."""
+    solver = ADMM(rho=(1e-4,), epochs_per_rho=8, learning_rate=1e-5)
+    result = solver.solve(trained(), Unstructured(0.8), TaskLoss(), task())
+    found = [entry["residual"] for entry in result.history]
+    assert max(found) < 1.05 * found[0]
+    assert found[0] < 1
+
+
 def test_admm_has_a_pair_for_each_part():
     scheme = KernelPattern() & Connectivity(0.5)
     solver = ADMM(rho=(0.1,), epochs_per_rho=1)
