@@ -13,14 +13,24 @@ __all__ = ["gru", "mlp"]
 
 
 def retrained(
-    head: Any, result: Any, split: Split, *, epochs: int, learning_rate: float = 1e-3
+    head: Any,
+    result: Any,
+    split: Split,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-3,
+    distill: float = 0.0,
 ) -> tuple[Any, Any]:
-    """The head with the pruned network, retrained by the labels; the same for all solvers."""
-    from embcompress.pruning import TaskLoss, finetune
+    """The head with the pruned network, retrained; the same for all solvers, and as recipes do.
+
+    `distill` is the share of the dense network's answers in the loss.
+    """
+    from embcompress.pruning import Distillation, TaskLoss, finetune
 
     data = head.batches(split.X_train, split.y_train)
+    objective: Any = Distillation(head.module_, 3.0, 1 - distill) if distill else TaskLoss()
     model = finetune(
-        result.model, result.masks, TaskLoss(), data, epochs=epochs, schedule="cosine",
+        result.model, result.masks, objective, data, epochs=epochs, schedule="cosine",
         learning_rate=learning_rate,
     )  # fmt: skip
     return with_network(head, model), result.masks
@@ -34,7 +44,13 @@ def with_network(head: Any, model: Any) -> Any:
 
 
 def solved(
-    solver: Any, scheme: Any, *, epochs: int, learning_rate: float = 1e-3, **options: Any
+    solver: Any,
+    scheme: Any,
+    *,
+    epochs: int,
+    learning_rate: float = 1e-3,
+    distill: float = 0.0,
+    **options: Any,
 ) -> Callable[[Any, Split, int], tuple[Any, Any]]:
     """Prune a head by a scheme and a solver, then retrain it."""
 
@@ -45,7 +61,9 @@ def solved(
             head.module_, scheme, TaskLoss(), head.batches(split.X_train, split.y_train),
             random_state=seed, **options,
         )  # fmt: skip
-        return retrained(head, result, split, epochs=epochs, learning_rate=learning_rate)
+        return retrained(
+            head, result, split, epochs=epochs, learning_rate=learning_rate, distill=distill
+        )
 
     return run
 
