@@ -78,7 +78,9 @@ def links(model: nn.Module) -> list[Link]:
 def _follow(node: fx.Node, modules: Mapping[str, nn.Module]) -> Link | None:
     """The link that begins with a layer, if all on the way is known and used once."""
     first: Any = modules[str(node.target)]
-    at, norms, steps, is_flat = node, [], [], isinstance(first, nn.Linear)
+    at, is_flat = node, isinstance(first, nn.Linear)
+    norms: list[str] = []
+    steps: list[Step] = []
     while len(at.users) == 1:
         source, at = at, next(iter(at.users))
         if not at.args or at.args[0] is not source:

@@ -177,7 +177,8 @@ class _Pair:
     def __init__(self, scheme: Scheme, weight: Tensor) -> None:
         self.scheme = scheme
         self.u = torch.zeros_like(weight)
-        self._begin(weight)
+        self.z = scheme.project(weight)
+        self.distance = _distance(weight, self.z)
         self.target = self.z.clone()
 
     def update(self, weight: Tensor) -> None:
@@ -186,14 +187,11 @@ class _Pair:
         self.distance = _distance(weight, self.z)
         if self.distance > before:
             self.u.zero_()
-            self._begin(weight)
+            self.z = self.scheme.project(weight)
+            self.distance = _distance(weight, self.z)
         else:
             self.u += weight - self.z
         torch.sub(self.z, self.u, out=self.target)
-
-    def _begin(self, weight: Tensor) -> None:
-        self.z = self.scheme.project(weight)
-        self.distance = _distance(weight, self.z)
 
 
 def _distance(weight: Tensor, z: Tensor) -> float:
