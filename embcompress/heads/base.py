@@ -318,14 +318,7 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         return self._batches(X, labels, sample_weight).only(np.arange(len(X)), random)
 
     def prune(
-        self,
-        how: Any,
-        X: Any = None,
-        y: Any = None,
-        *,
-        rate: float | None = None,
-        propagate: bool = False,
-        **options: Any,
+        self, how: Any, X: Any = None, y: Any = None, *, rate: float | None = None, **options: Any
     ) -> Head:
         """Make a pruned and retrained copy; see :func:`embcompress.heads.pruned.prune`.
 
@@ -339,12 +332,11 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         y : array-like of shape (n_samples,), optional
         rate : float, optional
             Original / kept weights, more than 1. Default: that of the recipe or scheme.
-        propagate : bool, default False
-            At the end also remove what removed units leave without effect, in this layer and
-            the next (:func:`embcompress.pruning.propagate`): the answers stay, less is kept.
         **options
             For the recipe; for a scheme `solver` (default ADMM), `objective` (default
-            TaskLoss), `data`, `finetune_epochs`, and what the solver's ``solve`` takes.
+            TaskLoss), `data`, `finetune_epochs`, and what the solver's ``solve`` takes. With
+            ``propagate=True`` also what removed units leave without effect goes, in this layer
+            and the next: see :func:`embcompress.pruning.propagate`.
 
         Returns
         -------
@@ -355,7 +347,7 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
 
         check_is_fitted(self)
         with threads(self.n_jobs or 1):
-            module, masks = prune(self, how, X, y, rate=rate, propagate=propagate, **options)
+            module, masks = prune(self, how, X, y, rate=rate, **options)
         return self._with_module(module, masks)
 
     def save(self, path: str | os.PathLike[str]) -> None:
