@@ -169,6 +169,8 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "open": ("open", open_),
     "parse": ("parse", parse),
     "pruning": ("pruning", pruning.results),
+    "pruning-bytes": ("pruning", pruning.stored),
+    "pruning-search": ("pruning_search", pruning.search),
     "quality-analogy": ("quality", quality.analogy),
     "quality-retrieval": ("quality", quality.retrieval),
     "quality-short": ("quality", quality.short),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from _markdown import Row, markdown, number
 
 NAMES = {
@@ -9,7 +11,10 @@ NAMES = {
     "mlp-imdb": "IMDB",
     "gru-digits": "digits",
     "resnet-cifar10": "CIFAR-10",
+    "search-trec": "TREC",
 }
+# the dense model, and what is done to it without a rate
+NO_RATE = ("dense", "trained on")
 
 
 def results(rows: list[Row]) -> str:
@@ -28,7 +33,7 @@ def results(rows: list[Row]) -> str:
         [
             [
                 f"{NAMES.get(row['experiment'], row['experiment'])}: {row['method']}",
-                "" if row["method"] == "dense" else f"{float(row['rate']):g}x",
+                "" if row["method"] in NO_RATE else f"{float(row['rate']):g}x",
                 number(row["n_kept"], 0),
                 _percent(row),
                 "" if row["method"] == "dense" else number(row["loss_points"], 1),
@@ -37,6 +42,62 @@ def results(rows: list[Row]) -> str:
             ]
             for row in rows
         ],
+    )
+
+
+def stored(rows: list[Row]) -> str:
+    """Bytes of the weights that are left, and of the index that says where they are."""
+    header = ["data: method", "rate", "weights, kB", "index, kB", "index per weight, bytes"]
+    return markdown(
+        header,
+        [
+            [
+                f"{NAMES.get(row['experiment'], row['experiment'])}: {row['method']}",
+                f"{float(row['rate']):g}x",
+                number(str(int(row["weight_bytes"]) / 1000), 1),
+                number(str(int(row["index_bytes"]) / 1000), 1),
+                number(str(int(row["index_bytes"]) / int(row["n_kept"])), 2),
+            ]
+            for row in rows
+            if row.get("index_bytes")
+        ],
+    )
+
+
+def search(rows: list[Row]) -> str:
+    """Search from blocks against training every candidate, seed by seed and in the mean."""
+    header = [
+        "seed: way",
+        "rates of the layers",
+        "rate",
+        "validation, %",
+        "test, %",
+        "candidates trained",
+        "less training",
+        "CPU seconds",
+    ]
+    seeds = [[f"{row['seed']}: {row['method']}", *_found(row)] for row in rows]
+    means = []
+    for way in dict.fromkeys(row["method"] for row in rows):
+        group = [row for row in rows if row["method"] == way]
+        mean: Row = {
+            name: str(sum(float(row[name]) for row in group) / len(group))
+            for name in ("rate_reached", "validation", "test", "saving", "n_tried", "cpu_s")
+        }
+        means.append([f"mean: {way}", *_found({**mean, "rates": "", "n_candidates": ""})])
+    return markdown(header, [*seeds, *means])
+
+
+def _found(row: Row) -> Sequence[str]:
+    of = f" of {row['n_candidates']}" if row["n_candidates"] else ""
+    return (
+        row["rates"].replace(" ", " / "),
+        number(row["rate_reached"], 2),
+        number(str(100 * float(row["validation"])), 1),
+        number(str(100 * float(row["test"])), 1),
+        f"{float(row['n_tried']):.3g}{of}",
+        f"{float(row['saving']):.3g}x",
+        number(row["cpu_s"], 0),
     )
 
 

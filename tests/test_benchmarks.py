@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -235,3 +236,38 @@ def test_quality_tables(tmp_path):
     assert lines("quality-text")[2:] == [
         ["GloVe-100, float", "80.0"], ["GloVe-100, IIQ", "79.0 (-1.0)"],
     ]  # fmt: skip
+
+
+def test_bytes_of_pruned_weights():
+    storage = load_script("_pruning_storage")
+    kernels = np.zeros((2, 3, 9), dtype=bool)
+    kernels[:, :, 4] = True
+    kernels[0, :, :3] = kernels[1, :, 3] = kernels[1, :, 5:7] = True
+    mask = kernels.reshape(2, 3, 3, 3)
+    # two patterns: a table of two, and a bit for each of six kernels
+    assert storage.spm(mask) == 2 * 2 + 1
+    # starts, filters, channels, strides of two patterns
+    assert storage.fkw(mask) == 4 * 3 + 2 * 2 + 2 * 6 + 2 * 2 * 3
+    mask[1, 2] = False
+    assert storage.fkw(mask) == 4 * 3 + 2 * 2 + 2 * 5 + 2 * 2 * 3
+    matrix = np.array([[True, False, True], [False, False, False]])
+    assert storage.csr(matrix) == storage.fkw(matrix) == 2 * 2 + 4 * 3
+    assert storage.compact(matrix) == 2 * (1 + 2)
+    assert storage.stored_bytes({}, "") == {}
+
+
+def test_search_has_the_means_of_both_ways(tmp_path):
+    row = {
+        "experiment": "search-trec", "seed": 0, "method": "search", "rates": "8 4", "n_tried": 3,
+        "n_candidates": 30, "rate_reached": 6.5, "validation": 0.79, "test": 0.85, "saving": 6,
+        "cpu_s": 8,
+    }  # fmt: skip
+    every = row | {"method": "every candidate", "saving": 1, "n_tried": 30}
+    write_csv(tmp_path / "pruning_search.csv", [every, row, row | {"seed": 1, "saving": 8}])
+    assert tables.make_table("pruning-search", tmp_path).splitlines()[2:] == [
+        "| 0: every candidate | 8 / 4 | 6.50 | 79.0 | 85.0 | 30 of 30 | 1x | 8 |",
+        "| 0: search | 8 / 4 | 6.50 | 79.0 | 85.0 | 3 of 30 | 6x | 8 |",
+        "| 1: search | 8 / 4 | 6.50 | 79.0 | 85.0 | 3 of 30 | 8x | 8 |",
+        "| mean: every candidate |  | 6.50 | 79.0 | 85.0 | 30 | 1x | 8 |",
+        "| mean: search |  | 6.50 | 79.0 | 85.0 | 3 | 7x | 8 |",
+    ]

@@ -91,6 +91,18 @@ def test_recipe(folder, tmp_path):
     assert target.read_bytes() != written
 
 
+@pytest.mark.parametrize("recipe", RecipeName)
+def test_every_recipe(folder, tmp_path, recipe):
+    from embcompress import heads
+
+    arguments = ("prune", folder / "head.safetensors", "--recipe", recipe, "--rate", 3)
+    more = ("--data", folder / "data.npz", "--epochs", 2, "-o", tmp_path / "small.safetensors")
+    done = run_here(*arguments, *more)
+    assert (done.returncode, done.stderr) == (0, "")
+    rate = heads.load(tmp_path / "small.safetensors").masks_.rate
+    assert rate == pytest.approx(3, rel=0.15)
+
+
 def test_masks_are_handed_over(folder, tmp_path):
     from embcompress import heads
     from embcompress.pruning import Masks

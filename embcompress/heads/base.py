@@ -291,7 +291,9 @@ class Head(Predicting, BaseEstimator, ABC):
             Original / kept weights, more than 1. Default: that of the recipe or scheme.
         **options
             For the recipe; for a scheme `solver` (default ADMM), `objective` (default
-            TaskLoss), `data`, `finetune_epochs`, and what the solver's ``solve`` takes.
+            TaskLoss), `data`, `finetune_epochs`, and what the solver's ``solve`` takes. With
+            ``propagate=True`` also what removed units leave without effect goes, in this layer
+            and the next: see :func:`embcompress.pruning.propagate`.
 
         Returns
         -------

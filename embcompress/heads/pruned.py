@@ -18,6 +18,7 @@ def prune(
     y: Any = None,
     *,
     rate: float | None = None,
+    propagate: bool = False,
     **options: Any,
 ) -> tuple[nn.Module, Mapping[str, torch.Tensor]]:
     """Prune the network of a head; the head is untouched.
@@ -33,6 +34,8 @@ def prune(
         Training data, as the head takes them.
     rate : float, optional
         Original / kept weights.
+    propagate : bool, default False
+        Remove what removed units leave without effect.
     **options
         See :meth:`embcompress.heads.LinearHead.prune`.
 
@@ -51,6 +54,17 @@ def prune(
     """
     if rate is not None and not rate > 1:
         raise ValueError(f"rate={rate} must be more than 1: it is original / kept weights")
+    module, masks = _pruned(head, how, X, y, rate, options)
+    if propagate:
+        from embcompress import pruning
+
+        return pruning.propagate(module, pruning.Masks(masks))
+    return module, masks
+
+
+def _pruned(
+    head: Any, how: Any, X: Any, y: Any, rate: float | None, options: dict[str, Any]
+) -> tuple[nn.Module, Mapping[str, torch.Tensor]]:
     if isinstance(how, str):
         result = _by_recipe(head, how, X, y, rate, options)
         return result.model, result.masks

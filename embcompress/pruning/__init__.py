@@ -28,6 +28,7 @@ from embcompress.pruning.patterns import (  # noqa: E402
     natural_patterns,
 )
 from embcompress.pruning.powers import PowerOfTwoResult, power_of_two  # noqa: E402
+from embcompress.pruning.propagate import propagate  # noqa: E402
 from embcompress.pruning.quantize import (  # noqa: E402
     CodedWeight,
     QuantizedWeights,
@@ -132,6 +133,7 @@ __all__ = [
     "macs",
     "natural_patterns",
     "power_of_two",
+    "propagate",
     "prunable_weights",
     "quantize_int8",
     "recipes",

@@ -110,8 +110,9 @@ class TaskLoss:
 class Distillation:
     """Answer as a teacher does: the whole-model problem of privacy-preserving pruning.
 
-    arXiv 2003.06513; the squared distance of the logits on random inputs, as we read it. Batch
-    normalization keeps its statistics, which random inputs would destroy.
+    arXiv 2003.06513; the squared distance of the logits on random inputs, as we read it. On
+    batches without labels, batch normalization keeps its statistics, which random inputs would
+    destroy; with labels the inputs are real, and it learns those of the pruned model.
 
     Parameters
     ----------
@@ -155,7 +156,8 @@ class Distillation:
         task = TaskLoss()
 
         def loss(student: nn.Module, batch: Batch) -> Tensor:
-            _freeze_norms(student)
+            if len(batch) < 2:
+                _freeze_norms(student)
             with torch.no_grad():
                 wanted = teacher(batch[0])
             logits = student(batch[0])

@@ -16,12 +16,12 @@ __all__ = ["Follower", "check_forward", "followers", "norms_after", "output_of"]
 # applied to (model, tensor)
 Follower: TypeAlias = Callable[[nn.Module, Tensor], Tensor]
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_ACTIVATIONS = (
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+ACTIVATIONS = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU,
     nn.Hardswish, nn.Softplus,
 )  # fmt: skip
-_FUNCTIONS = {
+FUNCTIONS = {
     functional.relu, functional.relu6, functional.leaky_relu, functional.gelu, functional.silu,
     functional.elu, functional.hardswish, functional.softplus, torch.relu, torch.tanh,
     torch.sigmoid, Tensor.relu, Tensor.tanh, Tensor.sigmoid,
@@ -103,7 +103,7 @@ def followers(model: nn.Module, name: str, inputs: Tensor) -> list[Follower]:
         )
     ]
     for module_name, module in model.named_modules():
-        if isinstance(module, (*_NORMS, *_ACTIVATIONS)) and not list(module.children()):
+        if isinstance(module, (*NORMS, *ACTIVATIONS)) and not list(module.children()):
             handles.append(module.register_forward_hook(record(module_name)))
     training = model.training
     try:
@@ -128,7 +128,7 @@ class _Functions(TorchFunctionMode):
         self, func: Any, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func in _FUNCTIONS and args:
+        if func in FUNCTIONS and args:
             again = partial(_call_function, func, args[1:], kwargs or {})
             self.calls.append((args[0], again, output))
         return output
@@ -178,7 +178,7 @@ def norms_after(model: nn.Module) -> dict[str, str]:
         Name of a `Linear` or `Conv2d` -> name of the normalization that alone uses its output.
         Empty if the model cannot be traced, such as where its control flow depends on data.
     """
-    if not any(isinstance(module, _NORMS) for module in model.modules()):
+    if not any(isinstance(module, NORMS) for module in model.modules()):
         return {}
     try:
         graph = fx.Tracer().trace(model)
@@ -187,7 +187,7 @@ def norms_after(model: nn.Module) -> dict[str, str]:
     modules = dict(model.named_modules())
     found = {}
     for node in graph.nodes:
-        if node.op != "call_module" or not isinstance(modules[node.target], _NORMS):
+        if node.op != "call_module" or not isinstance(modules[node.target], NORMS):
             continue
         source = node.args[0]
         if (

@@ -135,3 +135,18 @@ def test_bad_requests(data, dense):
         dense.prune(3, X, y)
     with pytest.raises(ValueError, match="X is given without y"):
         dense.prune(Unstructured(0.5), X)
+
+
+def test_what_removed_units_leave_without_effect(data, dense):
+    X, y = data
+    options = {"solver": OneShot(), "layers": ["layers.0"], "finetune_epochs": 2}
+    scheme = pruning.Filter(0.75)
+    plain = dense.prune(scheme, X, y, **options)
+    small = dense.prune(scheme, X, y, propagate=True, **options)
+    np.testing.assert_allclose(small.predict_proba(X), plain.predict_proba(X), atol=1e-6)
+    assert plain.masks_.n_kept == 8 * 10
+    # of the last layer, which had no mask, what reads the units that are left
+    assert small.masks_.per_layer()["layers.3.weight"]["n_kept"] == 8 * len(np.unique(y))
+    check_zeros(small)
+    again = small.partial_fit(X, y)
+    check_zeros(again)

@@ -32,7 +32,7 @@ def table(first):
 def test_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     # a class of dataclasses must find its module
     scope: dict = {"__name__": __name__}
     for code in blocks:

@@ -18,6 +18,7 @@ from embcompress.pruning import (  # noqa: E402
     RandomInputs,
     TaskLoss,
     Unstructured,
+    finetune,
     prunable_weights,
 )
 from embcompress.pruning.tracing import followers, norms_after, output_of  # noqa: E402
@@ -78,6 +79,16 @@ def test_distillation_formulas():
     torch.testing.assert_close(found, expected)
     found = only_stage(Distillation(teacher, label_weight=1.0), student).loss(student, (x, y))
     torch.testing.assert_close(found, functional.cross_entropy(s, y))
+
+
+def test_real_inputs_give_the_student_its_own_statistics():
+    model = convolutional()
+    result = OneShot().solve(model, Unstructured(0.5))
+    before = result.model[1].running_mean.clone()
+    objective = Distillation(model, 3.0, label_weight=0.5)
+    tuned = finetune(result.model, result.masks, objective, batches("conv"), epochs=2)
+    assert not torch.equal(tuned[1].running_mean, before)
+    assert torch.equal(result.model[1].running_mean, before)
 
 
 def test_random_inputs_leave_the_statistics_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -100,6 +101,15 @@ def test_admm_brings_the_weights_to_the_scheme():
         assert 0 <= result.history[-1]["residual"] < 1
 
 
+def test_weights_that_do_not_follow_leave_z_near():
+    """U would add up to many times the weights, and what is kept would follow U, not them."""
+    solver = ADMM(rho=(1e-4,), epochs_per_rho=8, learning_rate=1e-5)
+    result = solver.solve(trained(), Unstructured(0.8), TaskLoss(), task())
+    found = [entry["residual"] for entry in result.history]
+    assert max(found) < 1.05 * found[0]
+    assert found[0] < 1
+
+
 def test_admm_has_a_pair_for_each_part():
     scheme = KernelPattern() & Connectivity(0.5)
     solver = ADMM(rho=(0.1,), epochs_per_rho=1)
@@ -161,6 +171,29 @@ def test_one_penalty_for_all_layers(form, scheme, normalize):
     assert result.residual < 1
     densities = [entry["density"] for entry in result.history]
     assert densities[0] >= densities[-1]
+
+
+def test_small_layers_keep_their_weights():
+    """The energy of its layer decides over a single weight, not its size."""
+    model = trained()
+    with torch.no_grad():
+        model[4].weight.mul_(0.05)
+    kept = {}
+    for normalize in (None, False):
+        solver = PrimalProximal(target_rate=4, normalize=normalize, epochs=1, learning_rate=1e-5)
+        result = solver.solve(model, Unstructured(0.5), TaskLoss(), task())
+        kept[normalize] = result.masks.per_layer()["4.weight"]["n_kept"]
+        assert result.rate == pytest.approx(4, rel=0.02)
+    assert kept[False] == 1  # min_density
+    assert kept[None] > 9
+    # rows and columns are judged by their size
+    solver = PrimalProximal(target_rate=4, epochs=1, learning_rate=1e-5)
+    given = replace(solver, normalize=False)
+    first, second = (
+        s.solve(model, RowColumn(0.5), TaskLoss(), task(), layers=["0", "2"]).masks
+        for s in (solver, given)
+    )
+    assert first == second
 
 
 def test_a_given_penalty_decides_the_rate():

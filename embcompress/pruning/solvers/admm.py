@@ -65,6 +65,11 @@ class ADMM(Solver):
 
     The parts of ``A & B`` each have their own pair Z, U (the extended ADMM of PatDNN).
 
+    Where the weights do not follow, because rho is small or the steps between updates are few, U
+    would grow without end, and Z with it move away from the weights. So, as in safeguarded
+    augmented Lagrangian methods, U starts at 0 again (with ``Z = project(W)``) at an update at
+    which |W - Z| would be larger than at the one before.
+
     Parameters
     ----------
     rho : tuple of float, default (1e-4, 1e-3, 1e-2, 1e-1)
@@ -171,14 +176,26 @@ class _Pair:
 
     def __init__(self, scheme: Scheme, weight: Tensor) -> None:
         self.scheme = scheme
-        self.z = scheme.project(weight)
         self.u = torch.zeros_like(weight)
+        self.z = scheme.project(weight)
+        self.distance = _distance(weight, self.z)
         self.target = self.z.clone()
 
     def update(self, weight: Tensor) -> None:
+        before = self.distance
         self.z = self.scheme.project(weight + self.u)
-        self.u += weight - self.z
+        self.distance = _distance(weight, self.z)
+        if self.distance > before:
+            self.u.zero_()
+            self.z = self.scheme.project(weight)
+            self.distance = _distance(weight, self.z)
+        else:
+            self.u += weight - self.z
         torch.sub(self.z, self.u, out=self.target)
+
+
+def _distance(weight: Tensor, z: Tensor) -> float:
+    return float((weight - z).square().sum())
 
 
 def _current(model: nn.Module, views: Sequence[WeightView]) -> list[Tensor]:

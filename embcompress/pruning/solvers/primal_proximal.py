@@ -39,7 +39,7 @@ class PrimalProximal(Solver):
 
     where s_g is the number of weights of group g for the hard form, and its square root for the
     others: so a group goes by the root mean square of its weights, in all layers alike. With
-    `normalize` the unit is that of all weights of the layer at the start. Rows and columns of
+    `normalize` it is the share of the energy of its layer that decides. Rows and columns of
     `RowColumn` are both groups. The hard form does not shrink what it keeps, which avoids the
     pitfall of penalizing all weights equally.
 
@@ -56,8 +56,14 @@ class PrimalProximal(Solver):
     row_penalty, column_penalty : float, default 1
         Factors of the penalty on rows and on columns, for schemes that have both.
     form : {"hard", "soft", "mcp"}, default "hard"
-    normalize : bool, default False
-        Measure the weights of each layer in units of their root mean square in the given model.
+    normalize : bool, optional
+        Measure the weights of each layer in units of its norm in the given model, so that all
+        layers lose groups at the same share of their own energy per weight, as
+        :func:`embcompress.pruning.rates.auto_rates` does. Without, a layer whose weights are
+        small by nature can lose nearly all, such as the output layer of a perceptron. With it,
+        small layers are spared, which goes too far where groups are whole rows or columns, whose
+        norms differ little inside a layer. Default: for schemes of single weights only, and if
+        no penalty is given.
     rho : float, default 0.1
     epochs : int, default 20
     update_every : int, default 1
@@ -85,7 +91,7 @@ class PrimalProximal(Solver):
     row_penalty: float = 1.0
     column_penalty: float = 1.0
     form: Form = "hard"
-    normalize: bool = False
+    normalize: bool | None = None
     rho: float = 0.1
     epochs: int = 20
     update_every: int = 1
@@ -145,7 +151,15 @@ class _Proximal(Hooks):
     def __init__(self, solver: PrimalProximal, problem: Problem) -> None:
         self.solver = solver
         self.problem = problem
-        self.layers = [_Layer(solver, v, s, v.of(problem.model)) for v, s in problem.plan.items()]
+        normalize = solver.normalize
+        if normalize is None:
+            normalize = solver.penalty is None and all(
+                _is_single(s, v.shape) for v, s in problem.plan.items()
+            )
+        self.layers = [
+            _Layer(solver, v, s, v.of(problem.model), normalize=normalize)
+            for v, s in problem.plan.items()
+        ]
         self.total = sum(view.numel for view in problem.views)
         self.densities: list[float] = []
         self.penalties: list[float] = []
@@ -243,7 +257,13 @@ class _Layer:
     """Groups of one weight, with the unit that their thresholds have."""
 
     def __init__(
-        self, solver: PrimalProximal, view: WeightView, scheme: Any, weight: Tensor
+        self,
+        solver: PrimalProximal,
+        view: WeightView,
+        scheme: Any,
+        weight: Tensor,
+        *,
+        normalize: bool,
     ) -> None:
         self.view = view
         self.scheme = scheme
@@ -257,7 +277,7 @@ class _Layer:
             factors[:rows], factors[rows:] = solver.row_penalty, solver.column_penalty
         if solver.form == "hard":  # the penalty is the square of the threshold
             factors = factors.sqrt()
-        unit = float(weight.detach().square().mean().sqrt()) if solver.normalize else 1.0
+        unit = float(weight.detach().norm()) if normalize else 1.0
         # norm of a group at a threshold of 1
         self.bounds = (sizes.sqrt() * factors * (unit or 1.0)).to(weight.device)
         self.least = solver.min_density * view.numel
@@ -289,6 +309,11 @@ class _Layer:
             return weight * self.support(weight, self.levels(weight), threshold)
         shrunk: Tensor = self.scheme.prox(weight, threshold / self.shares * self.bounds, self.form)
         return shrunk
+
+
+def _is_single(scheme: Any, shape: tuple[int, ...]) -> bool:
+    """Whether the groups of a scheme are single weights."""
+    return len(scheme.group_sizes(shape)) == math.prod(shape)
 
 
 def _threshold(solver: PrimalProximal, penalty: float) -> float:
