@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -14,9 +13,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from embcompress.augmentation.base import Operator, chunks, generator
+from embcompress.augmentation.applying import mapped_labels, strengths, view
+from embcompress.augmentation.base import Operator, generator
 from embcompress.augmentation.costs import compute_cost
-from embcompress.augmentation.diagnostics import UNEXPLAINED, OperatorReport
+from embcompress.augmentation.diagnostics import OperatorReport, warn_if_weak
 from embcompress.augmentation.fitting import Fitted, fit_all, held_out_report
 from embcompress.augmentation.pairs import Pairs, Sources
 from embcompress.augmentation.residuals import NOISES, ResidualNoise
@@ -188,7 +188,7 @@ class EmbeddingAugmenter(BaseEstimator):
         self.n_pairs_ = len(rows)
         self._keep(fitted)
         self.report_ = held_out_report(self, pairs, fitted, generator(self.random_state))
-        self._warn()
+        warn_if_weak(self)
         return self
 
     def fit_pairs(
@@ -276,7 +276,7 @@ class EmbeddingAugmenter(BaseEstimator):
         else:
             chosen = np.full(len(rows), self._index(name))
         factors = strengths(self.strength if strength is None else strength, len(rows), random)
-        return self._view(rows, chosen, factors, params, random)
+        return view(self, rows, chosen, factors, params, random)
 
     def augment(
         self, X: npt.ArrayLike, y: Any = None, *, random_state: Any = None
@@ -298,7 +298,7 @@ class EmbeddingAugmenter(BaseEstimator):
         rows, random = self._check(X), self._generator(random_state)
         chosen = random.integers(0, len(self.names_), len(rows))
         factors = strengths(self.strength, len(rows), random)
-        return self._view(rows, chosen, factors, None, random), self._labels(y, chosen)
+        return view(self, rows, chosen, factors, None, random), mapped_labels(self, y, chosen)
 
     def fit_resample(
         self,
@@ -334,14 +334,14 @@ class EmbeddingAugmenter(BaseEstimator):
         check_consistent_length(rows, labels)
         n_views = self.n_views if n_views is None else n_views
         parts, tiled = ([rows], [labels]) if include_original else ([], [])
-        for view in range(len(self.names_) if n_views is None else n_views):
+        for number in range(len(self.names_) if n_views is None else n_views):
             if n_views is None:
-                chosen = np.full(len(rows), view)
+                chosen = np.full(len(rows), number)
             else:
                 chosen = random.integers(0, len(self.names_), len(rows))
             factors = strengths(self.strength, len(rows), random)
-            parts.append(self._view(rows, chosen, factors, None, random))
-            tiled.append(self._labels(labels, chosen))
+            parts.append(view(self, rows, chosen, factors, None, random))
+            tiled.append(mapped_labels(self, labels, chosen))
         return np.concatenate(parts), np.concatenate(tiled)
 
     def cost(
@@ -417,28 +417,6 @@ class EmbeddingAugmenter(BaseEstimator):
         self.operators_ = {name: fit.operator for name, fit in fitted.items()}
         self.noises_ = {name: fit.noise for name, fit in fitted.items()}
 
-    def _warn(self) -> None:
-        weak = [
-            f"{name!r} {entry['rho']:.2f}"
-            for name, entry in self.report_.items()
-            if entry["rho"] > UNEXPLAINED and self.operators_[name]._predicts
-        ]
-        if weak:
-            warnings.warn(
-                f"operators leave much of the displacement of held-out pairs unexplained "
-                f"(1 is no better than no augmentation): {', '.join(weak)}; fit on more pairs, or "
-                'let noise="bank" stand for the rest',
-                UserWarning,
-                stacklevel=3,
-            )
-        if self.n_pairs_ < self.n_features_in_ / 3:
-            warnings.warn(
-                f"{self.n_pairs_} pairs are few for {self.n_features_in_} dimensions; a third as "
-                "many as dimensions is advisable",
-                UserWarning,
-                stacklevel=3,
-            )
-
     def _check(self, Z: Any) -> Floats:
         check_is_fitted(self)
         if getattr(Z, "dtype", None) == np.float16:
@@ -452,98 +430,6 @@ class EmbeddingAugmenter(BaseEstimator):
         if name not in self.names_:
             raise ValueError(f"no operator is called {name!r}; fitted are {', '.join(self.names_)}")
         return self.names_.index(name)
-
-    def _view(
-        self,
-        rows: Floats,
-        chosen: npt.NDArray[np.int64],
-        factors: Floats,
-        params: Any,
-        random: np.random.Generator,
-    ) -> Floats:
-        """Apply the chosen operator to each row; rows of strength 0 stay as they are."""
-        out = np.empty_like(rows)
-        for index in np.unique(chosen):
-            where = np.flatnonzero(chosen == index)
-            name = self.names_[index]
-            operator, noise = self.operators_[name], self.noises_[name]
-            own = operator._check_params(params, len(where), random)
-            for part in chunks(len(where)):
-                at = where[part] if len(where) < len(rows) else part
-                phi = None if own is None else own[part]
-                out[at] = self._apply(operator, noise, rows[at], factors[at], phi, random)
-        return out
-
-    def _apply(
-        self,
-        operator: Operator,
-        noise: ResidualNoise | None,
-        Z: Floats,
-        factors: Floats,
-        params: Any,
-        random: np.random.Generator,
-    ) -> Floats:
-        moved = np.array(operator._displace(Z, random, params))
-        beside = operator._noise_scale(params)
-        if noise is not None and self.noise_scale:
-            extra = noise.draw(Z, random)
-            extra *= Z.dtype.type(self.noise_scale)
-            if beside is not None:
-                extra *= beside[:, None].astype(Z.dtype)
-            moved += extra
-        still = factors == 0 if beside is None else (factors == 0) | (beside == 0)
-        if not (factors == 1).all():
-            moved *= factors[:, None].astype(Z.dtype)
-        moved += Z
-        if self.nonnegative:
-            np.maximum(moved, 0, out=moved)
-        if self.normalize:
-            lengths = np.sqrt(np.einsum("ij,ij->i", moved, moved))
-            moved /= np.where(lengths > 0, lengths, 1)[:, None]
-        if still.any():
-            moved[still] = Z[still]
-        return moved
-
-    def _labels(self, y: Any, chosen: npt.NDArray[np.int64]) -> Any:
-        if y is None or not self.label_maps:
-            return y
-        labels = np.array(y)
-        for name, changed in self.label_maps.items():
-            here = chosen == self._index(name)
-            before = labels.copy()
-            for old, new in changed.items():
-                labels[here & (before == old)] = new
-        return labels
-
-
-def strengths(strength: Any, n: int, random: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Factor of each row, from a number, a range or an array.
-
-    Parameters
-    ----------
-    strength : float, (low, high) or ndarray of shape (n,)
-    n : int
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    if isinstance(strength, np.ndarray) and strength.ndim == 1:
-        if strength.shape != (n,) or not np.isfinite(strength).all():
-            raise ValueError(f"strength has shape {strength.shape}; {n} finite numbers are needed")
-        return strength.astype(np.float64)
-    pair = np.asarray(strength, dtype=np.float64)
-    if pair.shape == (2,) and np.isfinite(pair).all() and pair[0] <= pair[1]:
-        return random.uniform(pair[0], pair[1], n)
-    if pair.shape != () or not np.isfinite(pair):
-        raise ValueError(f"strength={strength!r} is neither a number nor a range (low, high)")
-    return np.full(n, float(pair))
 
 
 def _make_pairs(sources: Sources, name: str, given: Any) -> Pairs:

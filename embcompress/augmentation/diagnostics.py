@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+import warnings
+from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["UNEXPLAINED", "OperatorReport", "describe"]
+__all__ = ["UNEXPLAINED", "OperatorReport", "describe", "warn_if_weak"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -58,6 +59,36 @@ def describe(Z: Floats, truth: Floats, predicted: Floats) -> dict[str, float]:
         "cosine": _cosine(predicted, truth),
         "cosine_identity": _cosine(Z, truth),
     }
+
+
+def warn_if_weak(augmenter: Any) -> None:
+    """Warn of operators that explain too little, and of few pairs.
+
+    Parameters
+    ----------
+    augmenter : EmbeddingAugmenter
+        With its report.
+    """
+    weak = [
+        f"{name!r} {entry['rho']:.2f}"
+        for name, entry in augmenter.report_.items()
+        if entry["rho"] > UNEXPLAINED and augmenter.operators_[name]._predicts
+    ]
+    if weak:
+        warnings.warn(
+            "operators leave much of the displacement of held-out pairs unexplained (1 is no "
+            f"better than no augmentation): {', '.join(weak)}; fit on more pairs, or let "
+            'noise="bank" stand for the rest',
+            UserWarning,
+            stacklevel=3,
+        )
+    if augmenter.n_pairs_ < augmenter.n_features_in_ / 3:
+        warnings.warn(
+            f"{augmenter.n_pairs_} pairs are few for {augmenter.n_features_in_} dimensions; a "
+            "third as many as dimensions is advisable",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _energy(rows: Floats) -> float:

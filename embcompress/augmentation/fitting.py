@@ -68,7 +68,7 @@ def _noise(
     residuals = operator.residuals(pairs, random)
     variances: Floats | None = None
     if options.noise_match == "moments":
-        predicted = pairs.sources.Z + pairs.displacements - residuals
+        predicted: Floats = pairs.sources.Z + pairs.displacements - residuals
         if operator._predicts:
             predicted = _predict(operator, pairs, random)
         truth = (pairs.sources.Z + pairs.displacements).reshape(-1, residuals.shape[-1])
@@ -104,8 +104,7 @@ def held_out_report(
     options : EmbeddingAugmenter
     pairs : sequence of Pairs
     fitted : mapping of str to Fitted
-        Fitted to all pairs. Noise of operators whose residuals are those of their own fit is
-        not touched here; see :func:`held_out_scale`.
+        Fitted to all pairs.
     random : numpy.random.Generator
 
     Returns
@@ -139,7 +138,7 @@ def _left_out_report(
         Z, fit = part.sources.Z, fitted[part.name]
         truth: Floats = Z + part.displacements
         if fit.operator._predicts:
-            predicted = truth - fit.operator.residuals(part, random)
+            predicted: Floats = truth - fit.operator.residuals(part, random)
         else:
             predicted = _predict(fit.operator, part, random)
         report[part.name] = _entry(describe(Z, truth, predicted), fit, part.n)

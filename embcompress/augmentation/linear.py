@@ -275,11 +275,33 @@ def choose_penalties(
     """
     if not isinstance(penalty, str):
         return np.full(R.shape[1], float(penalty))
-    score = spectrum.path if penalty == "loo" else spectrum.generalized
-    errors = score(R, projected, grid)
     if shared:
-        return np.full(R.shape[1], grid[int(errors.sum(axis=1).argmin())])
-    return np.asarray(grid)[errors.argmin(axis=0)]
+        best = int(spectrum.generalized(R, projected, grid).sum(axis=1).argmin())
+        if penalty == "loo":
+            best = _nearest_minimum(spectrum, R, projected, grid, best)
+        return np.full(R.shape[1], grid[best])
+    score = spectrum.path if penalty == "loo" else spectrum.generalized
+    return np.asarray(grid)[score(R, projected, grid).argmin(axis=0)]
+
+
+def _nearest_minimum(
+    spectrum: Spectrum, R: Floats, projected: Floats, grid: Sequence[float], start: int
+) -> int:
+    """Walk down the leave-one-out error from the minimum of the cheap estimate of it."""
+
+    def error(index: int) -> float:
+        if not 0 <= index < len(grid):
+            return float("inf")
+        return float(spectrum.path(R, projected, [grid[index]]).sum())
+
+    here = error(start)
+    for step in (-1, 1):
+        best = start
+        while (there := error(best + step)) < here:
+            here, best = there, best + step
+        if best != start:
+            return best
+    return start
 
 
 def cheapest(right: Floats, coefficients: Floats) -> tuple[Floats, Floats | None]:
