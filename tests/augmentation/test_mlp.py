@@ -60,6 +60,7 @@ def test_noise_is_as_strong_as_on_pairs_that_were_not_seen():
     assert 0.8 < spread < 1.5
 
 
+@pytest.mark.filterwarnings("ignore:operators leave")
 def test_too_few_pairs_fall_back():
     Z, views = bent_pairs(15)
     with pytest.warns(UserWarning, match="ResidualMLP needs at least 20: ResidualRidge is"):
