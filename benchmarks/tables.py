@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tables_augmentation as augmentation
 import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
@@ -159,6 +160,7 @@ def commands(rows: list[Row]) -> str:
 
 # name of a table -> file of results, maker
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
+    "augment-speed": ("augment_speed", augmentation.speed),
     "commands": ("open", commands),
     "compress": ("compress", compress),
     "index": ("index", index),
