@@ -15,6 +15,7 @@ from embcompress.augmentation import (
     LowRank,
     ResidualRidge,
     compute_cost,
+    operator_report,
 )
 from embcompress.container import FormatError, save_container
 
@@ -175,6 +176,23 @@ def test_report_is_of_pairs_held_out():
     assert left_out["rel"] == pytest.approx(moved)
     assert left_out["rho"] == pytest.approx(augmenter.operators_["a"].loo_)
     assert entry["rho"] == pytest.approx(left_out["rho"], rel=0.5)
+
+
+def test_report_on_other_pairs():
+    Z, views = linear_pairs(300, 6, noise=0.1)
+    augmenter = EmbeddingAugmenter("ridge", random_state=0).fit(Z[:200], {"a": views[:200]})
+
+    def predict(rows):
+        return rows[:, 0] > 0.5
+
+    entry = operator_report(augmenter, Z[200:], {"a": views[200:]}, predict=predict)["a"]
+    error = np.square(augmenter.transform(Z[200:], "a") - views[200:]).sum()
+    assert entry["rho"] == pytest.approx(error / np.square(views - Z)[200:].sum())
+    assert entry["n_pairs"] == 100
+    assert entry["agreement_identity"] < entry["agreement"] <= 1
+    assert "agreement" not in operator_report(augmenter, Z, {"a": np.stack([views, views])})["a"]
+    with pytest.raises(ValueError, match="no operator is called 'b'; fitted are a"):
+        operator_report(augmenter, Z, {"b": views})
 
 
 def test_warnings():
