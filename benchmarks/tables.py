@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tables_augmentation as augmentation
 import tables_bundle as bundle
 import tables_layouts as layouts
 import tables_pruning as pruning
@@ -161,6 +162,7 @@ def commands(rows: list[Row]) -> str:
 # name of a table -> file of results, maker
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "bundle": ("bundle", bundle.bundles),
+    "augment-speed": ("augment_speed", augmentation.speed),
     "commands": ("open", commands),
     "compress": ("compress", compress),
     "index": ("index", index),

@@ -27,7 +27,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"evaluation", "heads", "pruning", "runtime"}
+_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime"}
 
 __all__ = [
     "IIQ",
@@ -43,6 +43,7 @@ __all__ = [
     "Sign",
     "TextVectors",
     "__version__",
+    "augmentation",
     "evaluation",
     "heads",
     "load_vectors",

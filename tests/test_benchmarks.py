@@ -193,7 +193,7 @@ def test_run_needs_the_data(monkeypatch, capsys):
 def test_run_refuses_unknown_names(capsys):
     with pytest.raises(SystemExit, match="2"):
         run.main(["opne"])
-    assert "no benchmark is called opne; there are bundle, compress, " in capsys.readouterr().err
+    assert "no benchmark is called opne; there are augment" in capsys.readouterr().err
 
 
 def test_run_lists_what_there_is(capsys):

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from embcompress._version import __version__
-from embcompress.cli import bundle, compress, convert, evaluate, predict, prune, query
+from embcompress.cli import (
+    augment,
+    bundle,
+    compress,
+    convert,
+    evaluate,
+    predict,
+    prune,
+    query,
+    train_head,
+)
 
 __all__ = ["app", "main"]
 
@@ -41,6 +51,8 @@ app.command("search")(query.search)
 app.command("analogy")(query.analogy)
 app.command("export")(convert.export)
 app.command("convert")(convert.convert)
+app.add_typer(augment.app, name="augment")
+app.command("train-head")(train_head.train_head)
 app.command("prune")(prune.prune)
 app.command("bundle")(bundle.bundle)
 app.command("predict")(predict.predict)
