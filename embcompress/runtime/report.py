@@ -17,6 +17,9 @@ from embcompress.runtime.tuning import single, timed
 
 __all__ = ["LayerReport", "Report", "report"]
 
+# columns of a table that are times
+_TIMES = 3
+
 
 @dataclass(frozen=True)
 class LayerReport:
@@ -97,6 +100,8 @@ class Report:
             "dense us", "faster",
         )  # fmt: skip
         rows = [header, *(_row(layer) for layer in self.layers)]
+        if all(layer.microseconds is None for layer in self.layers):
+            rows = [row[:-_TIMES] for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
             "  ".join(
