@@ -274,6 +274,7 @@ def resnet_rows() -> list[Row]:
     from embcompress.pruning import Connectivity, KernelPattern, OneShot
 
     dense = published_resnet20(data_folder() / "cnn" / "resnet20-12fca82f.th").eval()
+    dense.short = False  # float32 against float32
     rows = []
     images = np.random.default_rng(0).random((8, 3, 32, 32)).astype(np.float32)
     for rate, kernels in ((1.0, None), (2.25, 0.0), (5.0, 0.55), (8.0, 0.72)):
