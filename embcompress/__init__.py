@@ -25,7 +25,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"heads"}
+_MODULES = {"augmentation", "heads"}
 
 __all__ = [
     "IIQ",
@@ -39,6 +39,7 @@ __all__ = [
     "PCASign",
     "Sign",
     "__version__",
+    "augmentation",
     "heads",
     "load_vectors",
     "save_vectors",
