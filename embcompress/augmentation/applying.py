@@ -10,7 +10,7 @@ import numpy.typing as npt
 from embcompress.augmentation.base import chunks
 from embcompress.augmentation.fitting import Fitted
 
-__all__ = ["mapped_labels", "strengths", "view"]
+__all__ = ["mapped_labels", "stack_views", "strengths", "view"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -51,6 +51,45 @@ def view(
             phi = None if own is None else own[part]
             out[at] = _apply(augmenter, fit, rows[at], factors[at], phi, random)
     return out
+
+
+def stack_views(
+    augmenter: Any,
+    rows: Floats,
+    labels: npt.NDArray[Any],
+    n_views: int | None,
+    random: np.random.Generator,
+    *,
+    include_original: bool,
+) -> tuple[Floats, npt.NDArray[Any]]:
+    """Rows, then all first views, all second views, and so on, with their labels.
+
+    Parameters
+    ----------
+    augmenter : EmbeddingAugmenter
+    rows : ndarray of shape (n, d)
+    labels : ndarray of shape (n, ...)
+    n_views : int, optional
+        By operators drawn at random. Default: one by each operator, in their order.
+    random : numpy.random.Generator
+    include_original : bool
+
+    Returns
+    -------
+    rows : ndarray of shape (k, d)
+    labels : ndarray of shape (k, ...)
+    """
+    parts, tiled = ([rows], [labels]) if include_original else ([], [])
+    n_operators = len(augmenter.names_)
+    for number in range(n_operators if n_views is None else n_views):
+        if n_views is None:
+            chosen = np.full(len(rows), number)
+        else:
+            chosen = random.integers(0, n_operators, len(rows))
+        factors = strengths(augmenter.strength, len(rows), random)
+        parts.append(view(augmenter, rows, chosen, factors, None, random))
+        tiled.append(mapped_labels(augmenter, labels, chosen))
+    return np.concatenate(parts), np.concatenate(tiled)
 
 
 def mapped_labels(augmenter: Any, y: Any, chosen: npt.NDArray[np.int64]) -> Any:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from embcompress.augmentation.applying import mapped_labels, strengths, view
+from embcompress.augmentation.applying import mapped_labels, stack_views, strengths, view
 from embcompress.augmentation.base import Operator, generator
 from embcompress.augmentation.costs import compute_cost
 from embcompress.augmentation.diagnostics import OperatorReport, warn_if_weak
-from embcompress.augmentation.fitting import Fitted, fit_all, held_out_report
+from embcompress.augmentation.fitting import fit_all, held_out_report, to_held_out_size
 from embcompress.augmentation.pairs import Pairs, Sources
-from embcompress.augmentation.residuals import NOISES, ResidualNoise
+from embcompress.augmentation.parameters import CONSTRAINTS
+from embcompress.augmentation.residuals import ResidualNoise
+from embcompress.augmentation.sampler import EmbeddingSampler
+from embcompress.augmentation.streams import AugmentedBatches
 
 __all__ = ["EmbeddingAugmenter"]
 
@@ -98,19 +99,7 @@ class EmbeddingAugmenter(BaseEstimator):
     ((600, 8), (600,))
     """
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "noise": [StrOptions(set(NOISES)), None],
-        "noise_scale": [Interval(Real, 0, None, closed="left")],
-        "noise_rank": [Interval(Integral, 1, None, closed="left")],
-        "noise_match": [StrOptions({"residual", "moments"})],
-        "noise_neighbors": [Interval(Integral, 1, None, closed="left"), None],
-        "nonnegative": ["boolean"],
-        "normalize": ["boolean"],
-        "n_views": [Interval(Integral, 1, None, closed="left"), None],
-        "holdout": [Interval(Real, 0, 1, closed="left")],
-        "label_maps": [dict, None],
-        "verbose": ["boolean"],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     operators_: dict[str, Operator]
     noises_: dict[str, ResidualNoise | None]
@@ -183,11 +172,15 @@ class EmbeddingAugmenter(BaseEstimator):
             raise ValueError("views is empty; give {name: embeddings of the augmented inputs}")
         sources = Sources(rows)
         pairs = [_make_pairs(sources, str(name), given) for name, given in views.items()]
-        fitted = fit_all(self, pairs, generator(self.random_state))
+        random = generator(self.random_state)
+        fitted = fit_all(self, pairs, random)
+        self.report_ = held_out_report(self, pairs, fitted, random)
+        if self.noise_match == "residual":
+            fitted = to_held_out_size(pairs, fitted, self.report_, random)
         self.names_ = list(fitted)
         self.n_pairs_ = len(rows)
-        self._keep(fitted)
-        self.report_ = held_out_report(self, pairs, fitted, generator(self.random_state))
+        self.operators_ = {name: fit.operator for name, fit in fitted.items()}
+        self.noises_ = {name: fit.noise for name, fit in fitted.items()}
         warn_if_weak(self)
         return self
 
@@ -286,14 +279,13 @@ class EmbeddingAugmenter(BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, d)
-        y : array-like of shape (n,) or (n, n_classes), optional
+        y : array-like, optional
+            Comes back as it is, but for `label_maps`.
         random_state : int, Generator or None
 
         Returns
         -------
-        X : ndarray of shape (n, d)
-        y : ndarray, or None
-            As it came, but for `label_maps`.
+        tuple of ndarray of shape (n, d), and y
         """
         rows, random = self._check(X), self._generator(random_state)
         chosen = random.integers(0, len(self.names_), len(rows))
@@ -333,16 +325,53 @@ class EmbeddingAugmenter(BaseEstimator):
         labels = np.asarray(y)
         check_consistent_length(rows, labels)
         n_views = self.n_views if n_views is None else n_views
-        parts, tiled = ([rows], [labels]) if include_original else ([], [])
-        for number in range(len(self.names_) if n_views is None else n_views):
-            if n_views is None:
-                chosen = np.full(len(rows), number)
-            else:
-                chosen = random.integers(0, len(self.names_), len(rows))
-            factors = strengths(self.strength, len(rows), random)
-            parts.append(view(self, rows, chosen, factors, None, random))
-            tiled.append(mapped_labels(self, labels, chosen))
-        return np.concatenate(parts), np.concatenate(tiled)
+        return stack_views(self, rows, labels, n_views, random, include_original=include_original)
+
+    def batches(
+        self,
+        Z: Any,
+        y: npt.ArrayLike,
+        batch_size: int = 64,
+        *,
+        n_views: int = 1,
+        p_keep: float | None = None,
+        shuffle: bool = True,
+        random_state: Any = None,
+    ) -> AugmentedBatches:
+        """Batches for ``Head.fit_batches``, with fresh views in each pass.
+
+        Parameters
+        ----------
+        Z : array of shape (n, d), or EmbeddingCache
+        y : array-like of shape (n,)
+        batch_size, n_views, shuffle
+            As in :class:`AugmentedBatches`.
+        p_keep : float, optional
+            Probability that a row stays as it is. Default: ``1 / (1 + number of operators)``,
+            the mixture of :meth:`fit_resample`.
+        random_state : int, Generator or None
+            Default: that of the constructor.
+
+        Returns
+        -------
+        AugmentedBatches
+        """
+        check_is_fitted(self)
+        return AugmentedBatches(
+            self, Z, y, batch_size=batch_size, n_views=n_views, shuffle=shuffle,
+            p_keep=1 / (1 + len(self.names_)) if p_keep is None else p_keep,
+            random_state=self._generator(random_state),
+        )  # fmt: skip
+
+    def sampler(self, n_views: int | None = None) -> EmbeddingSampler:
+        """Make a step for a Pipeline of imbalanced-learn, which augments in ``fit`` only.
+
+        Parameters
+        ----------
+        n_views : int, optional
+        """
+        check_is_fitted(self)
+        return EmbeddingSampler(self, n_views=n_views)
 
     def cost(
         self,
@@ -381,12 +410,7 @@ class EmbeddingAugmenter(BaseEstimator):
         )  # fmt: skip
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write operators, noise and report as one safetensors file; see :meth:`load`.
-
-        Parameters
-        ----------
-        path : path-like
-        """
+        """Write operators, noise and report as one safetensors file; see :meth:`load`."""
         from embcompress.augmentation.saving import save
 
         check_is_fitted(self)
@@ -394,28 +418,10 @@ class EmbeddingAugmenter(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EmbeddingAugmenter:
-        """Read what :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path : path-like
-
-        Returns
-        -------
-        EmbeddingAugmenter
-
-        Raises
-        ------
-        FormatError
-            If the file is damaged, or is something else.
-        """
+        """Read what :meth:`save` wrote; `FormatError` if the file is damaged or another."""
         from embcompress.augmentation.saving import load
 
         return load(path)
-
-    def _keep(self, fitted: Mapping[str, Fitted]) -> None:
-        self.operators_ = {name: fit.operator for name, fit in fitted.items()}
-        self.noises_ = {name: fit.noise for name, fit in fitted.items()}
 
     def _check(self, Z: Any) -> Floats:
         check_is_fitted(self)

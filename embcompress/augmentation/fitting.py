@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -12,11 +12,12 @@ import numpy.typing as npt
 from embcompress.augmentation.base import Operator
 from embcompress.augmentation.diagnostics import OperatorReport, describe
 from embcompress.augmentation.forms import choose
+from embcompress.augmentation.linear import share_left
 from embcompress.augmentation.pairs import Pairs, Sources
 from embcompress.augmentation.residuals import ResidualNoise
 from embcompress.progress import ProgressBar
 
-__all__ = ["Fitted", "fit_all", "held_out_report"]
+__all__ = ["Fitted", "fit_all", "held_out_report", "to_held_out_size"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -159,13 +160,32 @@ def _entry(figures: Mapping[str, float], fit: Fitted, n_pairs: int) -> OperatorR
     return cast(OperatorReport, entry)
 
 
-def scaled(fit: Fitted, factor: float) -> Fitted:
-    """The same with noise that many times as strong."""
-    if fit.noise is None or factor == 1:
-        return fit
-    arrays = {
-        name: getattr(fit.noise, name) * factor
-        for name in ("deviations", "factors", "bank")
-        if getattr(fit.noise, name) is not None
-    }
-    return Fitted(fit.operator, replace(fit.noise, **arrays))
+def to_held_out_size(
+    pairs: Sequence[Pairs],
+    fitted: Mapping[str, Fitted],
+    report: Mapping[str, OperatorReport],
+    random: np.random.Generator,
+) -> dict[str, Fitted]:
+    """Make noise that was learned from residuals of the fit itself as strong as on other pairs.
+
+    Parameters
+    ----------
+    pairs : sequence of Pairs
+    fitted : mapping of str to Fitted
+    report : mapping of str to OperatorReport
+    random : numpy.random.Generator
+
+    Returns
+    -------
+    dict of str to Fitted
+    """
+    out = dict(fitted)
+    for part in pairs:
+        fit = fitted[part.name]
+        if fit.noise is None or fit.operator._leaves_out:
+            continue
+        share = share_left(fit.operator.residuals(part, random), part)
+        if share and report[part.name]["rho"] > share:
+            factor = float(np.sqrt(report[part.name]["rho"] / share))
+            out[part.name] = Fitted(fit.operator, fit.noise.times(factor))
+    return out

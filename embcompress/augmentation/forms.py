@@ -9,19 +9,22 @@ from typing import Any
 from sklearn.base import clone
 
 from embcompress.augmentation.base import Operator
+from embcompress.augmentation.conditioned import ParameterConditioned
 from embcompress.augmentation.linear import LowRank, ResidualRidge
+from embcompress.augmentation.mlp import ResidualMLP
 from embcompress.augmentation.pairs import Pairs
 from embcompress.augmentation.simple import Diagonal, DisplacementBank, Offset
 
 __all__ = ["FORMS", "choose", "make_operator", "operator_class"]
 
-# name -> class, or where the class is if it needs PyTorch
 FORMS: dict[str, type[Operator]] = {
     "ridge": ResidualRidge,
     "lowrank": LowRank,
     "diagonal": Diagonal,
     "offset": Offset,
     "bank": DisplacementBank,
+    "mlp": ResidualMLP,
+    "conditioned": ParameterConditioned,
 }
 
 

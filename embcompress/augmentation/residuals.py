@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -118,6 +118,13 @@ class ResidualNoise:
             scores = random.standard_normal((len(Z), len(self.factors)), dtype=Z.dtype.type)
             out += scores @ cast(self.factors, Z)
         return out
+
+    def times(self, factor: float) -> ResidualNoise:
+        """The same, stronger by a factor."""
+        names = ("deviations", "factors", "bank")
+        arrays = {name: getattr(self, name) for name in names}
+        changed = {name: a * a.dtype.type(factor) for name, a in arrays.items() if a is not None}
+        return replace(self, **changed)
 
     @property
     def macs(self) -> int:
