@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,12 @@ def narrow_maps(kind: str = "clean", name: str = "") -> Array:
         return {"maps": np.concatenate(maps)}
 
     return cached("-".join(filter(None, ("narrow", kind, name))), make)["maps"]
+
+
+@cache
+def labels() -> npt.NDArray[np.int64]:
+    """Class of every image."""
+    return load_flowers(data_folder()).labels
 
 
 def check_features() -> None:
