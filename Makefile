@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types format bench clean
+.PHONY: help demo test lint types format bench clean clean-kernels
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -41,5 +41,8 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	$(BIN)/python benchmarks/run.py
 
-clean:
+clean-kernels:  # numba does not see when a kernel that another calls has changed
+	find embcompress -name "*.nb[ci]" -delete
+
+clean: clean-kernels
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output

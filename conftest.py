@@ -8,7 +8,9 @@ collect_ignore_glob = []
 if importlib.util.find_spec("torch") is None:
     collect_ignore_glob += [
         "embcompress/heads/*",
+        "embcompress/lowering/*",
         "embcompress/pruning/*",
         "embcompress/training.py",
+        "tests/lowering/lowering_cases.py",
         "tests/pruning/small_models.py",
     ]

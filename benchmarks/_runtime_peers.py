@@ -38,7 +38,7 @@ def session(nodes: list, arrays: dict[str, np.ndarray], x: np.ndarray) -> Callab
 def dense_float32(weight: np.ndarray, x: np.ndarray) -> Calls:
     """Dense products in float32 of `weight` (O, I) with rows `x` (n, I)."""
     matrix, rows = torch.from_numpy(weight), torch.from_numpy(x)
-    prepacked = torch.ops.mkldnn._reorder_linear_weight(matrix.to_mkldnn(), len(x))
+    prepacked = torch.ops.mkldnn._reorder_linear_weight(matrix, len(x))
     transposed = np.ascontiguousarray(weight.T)
     return {
         "torch F.linear": lambda: torch.nn.functional.linear(rows, matrix),
@@ -82,3 +82,31 @@ def sparse_float32(weight: np.ndarray, x: np.ndarray) -> Calls:
     # scipy multiplies columns: laid out beforehand, which is its best case
     columns = np.ascontiguousarray(x.T)
     return {"SciPy CSR": lambda: csr @ columns}
+
+
+def dense_convolutions(weight: np.ndarray, x: np.ndarray, n: int) -> Calls:
+    """`n` times the same dense 3x3 convolution in a row, of one map, with padding 1."""
+    from torch.utils import mkldnn
+
+    def module() -> torch.nn.Module:
+        layers = []
+        for _ in range(n):
+            conv = torch.nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, bias=False)
+            conv.weight.copy_(torch.from_numpy(weight))
+            layers.append(conv)
+        return torch.nn.Sequential(*layers).eval()
+
+    image = torch.from_numpy(x)
+    last = module().to(memory_format=torch.channels_last)
+    packed, plain = mkldnn.to_mkldnn(module()), module()
+    names = ["x", *(f"h{i}" for i in range(n - 1)), "y"]
+    nodes = [
+        helper.make_node("Conv", [names[i], "w"], [names[i + 1]], pads=[1, 1, 1, 1])
+        for i in range(n)
+    ]
+    return {
+        "torch conv2d": lambda: plain(image),
+        "torch, channels last": lambda: last(image.to(memory_format=torch.channels_last)),
+        "torch, oneDNN prepacked": lambda: packed(image.to_mkldnn()).to_dense(),
+        "ONNX Runtime": session(nodes, {"w": weight}, x),
+    }

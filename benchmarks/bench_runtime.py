@@ -1,13 +1,19 @@
 """Compiled pruned layers against the dense and sparse products of other libraries.
 
 Run: ``python benchmarks/bench_runtime.py [--only linear]``. One thread, processor time, medians of
-interleaved rounds; outputs are compared before anything is timed. Writes results/runtime.csv.
+interleaved rounds; outputs are compared before anything is timed. Writes
+results/runtime_<part>.csv; the parts "resnet" and "digits" need EMBCOMPRESS_DATA.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import json
+import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +21,6 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import _runtime_peers as peers
 from _rows import write_rows
 from _timing import interleaved
 
@@ -24,6 +29,7 @@ from embcompress import runtime
 SHAPES = ((1024, 1024), (512, 1280), (4096, 1024))
 BATCHES = (1, 8, 64)
 SPARSITIES = (0.5, 0.75, 0.9, 0.95)
+IN_A_ROW = 4  # convolutions
 Row = dict[str, Any]
 
 
@@ -54,19 +60,20 @@ def limits() -> dict[str, float]:
     rng = np.random.default_rng(0)
     found = {}
     for label, size in (("1 MB", 1 << 18), ("4 MB", 1 << 20)):
-        # one row of 16 outputs that reads the array once, without arithmetic that could bound it
+        # one panel of 16 outputs reads its weights once, without arithmetic that could bound it
         weight = rng.normal(size=(16, size // 16)).astype(np.float32)
-        program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
         x = rng.normal(size=(1, size // 16)).astype(np.float32)
-        found[f"bytes per us, {label}"] = (
-            4 * size / interleaved({"read": lambda: program(x)})["read"]
-        )
+        found[f"bytes per us, {label}"] = 4 * size / product_time(weight, x)
     weight = rng.normal(size=(256, 256)).astype(np.float32)
-    program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
     x = rng.normal(size=(64, 256)).astype(np.float32)
-    time = interleaved({"product": lambda: program(x)})["product"]
-    found["flop per us"] = 2 * weight.size * 64 / time
+    found["flop per us"] = 2 * weight.size * 64 / product_time(weight, x)
     return found
+
+
+def product_time(weight: np.ndarray, x: np.ndarray) -> float:
+    """Microseconds of a dense product by the runtime's kernel."""
+    program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
+    return interleaved({"product": lambda: program(x)})["product"]
 
 
 def linear_rows() -> list[Row]:
@@ -82,6 +89,8 @@ def linear_rows() -> list[Row]:
 
 def linear_case(shape: tuple[int, int], batch: int, sparsity: float, x: np.ndarray) -> list[Row]:
     """One shape, batch and sparsity; a row for each contender."""
+    import _runtime_peers as peers
+
     weight, coarse = block_weight(shape, sparsity, 16, 1), block_weight(shape, sparsity, 16, 4)
     ours = runtime.compile(runtime.Linear(weight), batch_size=batch)
     ours8 = runtime.compile(runtime.Linear(coarse), precision="int8", batch_size=batch)
@@ -207,7 +216,186 @@ def limit_rows() -> list[Row]:
     return rows
 
 
-PARTS = {"limit": limit_rows, "linear": linear_rows, "gru": gru_rows}
+def conv_rows() -> list[Row]:
+    """3x3 convolutions with patterns of 4 of 9, all kernels or 28 % of them, for one map.
+
+    Four in a row, as in a network, so that bringing the map in and out counts as it does there;
+    times are of one of them.
+    """
+    import _runtime_peers as peers
+
+    rows = []
+    for channels, side in ((64, 56), (256, 14)):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(1, channels, side, side)).astype(np.float32)
+        weight = (rng.normal(size=(channels, channels, 3, 3)) / (3 * channels**0.5)).astype("f4")
+        dense = peers.dense_convolutions(weight, x, IN_A_ROW)
+        for kept in (1.0, 0.4444, 0.28):
+            calls = {**dense, "ours, dense": in_a_row(weight, x, dense["torch conv2d"]())}
+            for label, height in (("own patterns", 1), ("patterns of 16 filters", 16)):
+                mask = pattern_mask(channels, kept, height, rng)
+                pruned = np.where(mask, weight, np.float32(0))
+                expected = peers.dense_convolutions(pruned, x, IN_A_ROW)["torch conv2d"]()
+                calls[f"ours, {label}"] = in_a_row(pruned, x, expected)
+            for name, call in dense.items():
+                check(name, call(), dense["torch conv2d"]().numpy(), 1e-4)
+            times = interleaved(calls, rounds=21)
+            times = {name: time / IN_A_ROW for name, time in times.items()}
+            shape, sparsity = f"{channels}x{side}x{side}", round(1 - kept * 4 / 9, 3)
+            rows += with_ratios("3x3 convolution", shape, 1, sparsity, times)
+    return rows
+
+
+def in_a_row(weight: np.ndarray, x: np.ndarray, expected: Any) -> Callable[[], Any]:
+    """Our convolutions in a row, checked."""
+    records = [runtime.Conv2d(weight, padding=1)] * IN_A_ROW
+    program = runtime.compile(records, input_shape=x.shape[1:])
+    check("ours", program(x), np.asarray(expected), 1e-4)
+    return lambda: program(x)
+
+
+def pattern_mask(channels: int, kept: float, height: int, rng: np.random.Generator) -> np.ndarray:
+    """One of eight patterns for each kept kernel; `height` filters share them."""
+    from embcompress.pruning.patterns import FIXED_PATTERNS, pattern_bits
+
+    bits = pattern_bits(FIXED_PATTERNS).numpy().reshape(-1, 3, 3)
+    shape = channels // height, channels
+    order = rng.random(shape).argsort(axis=1) < round(kept * channels)
+    mask = bits[rng.integers(8, size=shape)] & order[..., None, None]
+    return np.repeat(mask, height, axis=0)
+
+
+def resnet_rows() -> list[Row]:
+    """ResNet-20 on images of 32 x 32, as published and with patterns and connectivity."""
+    import torch
+    from _pruning_data import data_folder
+    from _pruning_models import published_resnet20
+
+    from embcompress.pruning import Connectivity, KernelPattern, OneShot
+
+    dense = published_resnet20(data_folder() / "cnn" / "resnet20-12fca82f.th").eval()
+    rows = []
+    images = np.random.default_rng(0).random((8, 3, 32, 32)).astype(np.float32)
+    for rate, kernels in ((1.0, None), (2.25, 0.0), (5.0, 0.55), (8.0, 0.72)):
+        model = dense
+        if kernels is not None:
+            layer = KernelPattern() if kernels == 0 else Connectivity(kernels) & KernelPattern()
+            scheme = {"conv1": KernelPattern(), "layer*": layer}
+            model = OneShot().solve(dense, scheme).model.eval()
+        program = runtime.compile(model, input_shape=(3, 32, 32))
+        frozen = torch.jit.optimize_for_inference(
+            torch.jit.trace(model, torch.from_numpy(images[:1]))
+        )
+        for batch in (1, 8):
+            x = images[:batch]
+            tensor = torch.from_numpy(x)
+            last = copy.deepcopy(model).to(memory_format=torch.channels_last)
+            calls = {
+                "torch": lambda: model(tensor),  # noqa: B023
+                "torch, channels last": lambda: last(tensor),  # noqa: B023
+                "ours": lambda: program(x),  # noqa: B023
+            }
+            if batch == 1:
+                calls["torch, frozen"] = lambda: frozen(tensor)  # noqa: B023
+            for name, call in calls.items():
+                check(name, call(), model(tensor).numpy(), 1e-3)
+            times = interleaved(calls, rounds=11)
+            rows += with_ratios("ResNet-20", "3x32x32", batch, round(1 - 1 / rate, 3), times)
+    return rows
+
+
+def digits_rows() -> list[Row]:
+    """The recurrent head on spoken digits, pruned by the recipe of RTMobile."""
+    import torch
+    from _pruning_data import spoken_digits
+
+    from embcompress.heads import GRUHead
+
+    split = spoken_digits()
+    head = GRUHead(
+        hidden_size=128, max_epochs=6, batch_size=128, learning_rate=4e-3, random_state=0
+    ).fit(split.X_train, split.y_train)
+    rows = []
+    for rate in (1.0, 10.0, 29.0):
+        pruned = head
+        if rate > 1:
+            with torch.enable_grad():
+                pruned = head.prune(
+                    "rtmobile", split.X_train, split.y_train, rate=rate, column_rate=2.0,
+                    epochs=4, retrain_epochs=4,
+                )  # fmt: skip
+        for precision in ("float32", "int8"):
+            program = runtime.compile(pruned, precision=precision)
+            agree = (program.predict(split.X_test) == pruned.predict(split.X_test)).mean()
+            print(f"{rate:g}x {precision}: {agree:.3f} of the predictions agree")
+            for batch in (1, 16):
+                x = np.ascontiguousarray(split.X_test[:batch], np.float32)
+                expected = pruned._logits(x)
+                check("ours", program(x), expected, 0.2 if precision == "int8" else 1e-3)
+                inputs = pruned.inputs(x)
+                module = pruned.module_
+                times = interleaved(
+                    {
+                        "torch GRU": lambda: module(inputs),  # noqa: B023
+                        f"ours {precision}": lambda: program(x),  # noqa: B023
+                    },
+                    rounds=11,
+                )
+                sparsity = round(1 - 1 / rate, 3)
+                rows += with_ratios(f"spoken digits, {precision}", "2x128", batch, sparsity, times)
+    return rows
+
+
+def start_rows() -> list[Row]:
+    """Processor seconds of a process of its own: to compile a head, and to load and predict."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "head.safetensors")
+        code = START.format(path=str(path))
+        for _ in range(2):  # the first run may compile the kernels
+            done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        found = json.loads(done.stdout)
+        rows = [
+            {"question": "start", "name": name, "seconds": round(seconds, 3)}
+            for name, seconds in found.items()
+        ]
+    print(rows)
+    return rows
+
+
+START = """
+import json, time
+import numpy as np
+from embcompress import runtime
+rng = np.random.default_rng(0)
+def weight(n_out, n_in):
+    kept = np.repeat(rng.random((n_out // 16, n_in)) < 0.1, 16, axis=0)
+    return np.where(kept, rng.normal(size=(n_out, n_in)), 0).astype(np.float32)
+records = [runtime.Linear(weight(1024, 1280), activation="relu"), runtime.Linear(weight(32, 1024))]
+begin = time.process_time()
+program = runtime.compile(records, precision="int8")
+compiled = time.process_time()
+program.save({path!r})
+saved = time.process_time()
+runtime.load({path!r})(np.ones((1, 1280), np.float32))
+first = time.process_time()
+runtime.load({path!r})(np.ones((1, 1280), np.float32))
+print(json.dumps({{
+    "compile a head of 1280, 1024 and 32": compiled - begin, "save it": saved - compiled,
+    "load and first prediction": first - saved,
+    "again in the same process": time.process_time() - first,
+}}))
+"""
+
+PARTS = {
+    "limit": limit_rows,
+    "linear": linear_rows,
+    "gru": gru_rows,
+    "conv": conv_rows,
+    "resnet": resnet_rows,
+    "digits": digits_rows,
+    "start": start_rows,
+}
 
 
 def main() -> None:

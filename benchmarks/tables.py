@@ -19,6 +19,7 @@ from pathlib import Path
 import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
+import tables_runtime as runtime
 from _markdown import Row, markdown, number
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -171,6 +172,13 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "quality-short": ("quality", quality.short),
     "quality-similarity": ("quality", quality.similarity),
     "quality-text": ("quality", quality.text),
+    "runtime-conv": ("runtime_conv", runtime.contenders),
+    "runtime-digits": ("runtime_digits", runtime.digits),
+    "runtime-gru": ("runtime_gru", runtime.products),
+    "runtime-limit": ("runtime_limit", runtime.limit),
+    "runtime-linear": ("runtime_linear", runtime.products),
+    "runtime-resnet": ("runtime_resnet", runtime.contenders),
+    "runtime-start": ("runtime_start", runtime.start),
     "similarity": ("similarity", similarity),
     "variants": ("variants", quality.variants),
 }

@@ -25,7 +25,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "heads"}
+_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime"}
 
 __all__ = [
     "IIQ",
@@ -40,8 +40,11 @@ __all__ = [
     "Sign",
     "__version__",
     "augmentation",
+    "evaluation",
     "heads",
     "load_vectors",
+    "pruning",
+    "runtime",
     "save_vectors",
 ]
 

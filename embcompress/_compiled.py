@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Any
 
 from numba import njit
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "tell_about_compiling"]
 
 
 def compiled(signature: Any = None, *, inline: str = "never") -> Any:
@@ -36,3 +39,21 @@ def compiled(signature: Any = None, *, inline: str = "never") -> Any:
             return njit(signature, **options)(function)
 
     return decorate
+
+
+def tell_about_compiling(module: str, function: str, what: str) -> None:
+    """Explain the wait before the first call after an installation, on a terminal.
+
+    Parameters
+    ----------
+    module : str
+        ``__file__`` of the module of the function.
+    function : str
+        That is compiled last.
+    what : str
+        As in "Compiling the reader for this machine".
+    """
+    path = Path(module)
+    compiled_before = any((path.parent / "__pycache__").glob(f"{path.stem}.{function}*.nbi"))
+    if sys.stderr.isatty() and not compiled_before and os.access(path.parent, os.W_OK):
+        sys.stderr.write(f"Compiling {what} for this machine; this is done once ...\n")

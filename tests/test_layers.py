@@ -14,7 +14,7 @@ LAYERS = [
     {"_compiled", "_optional", "_version", "codes", "container", "labels", "progress", "sampling"},
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "training"},
-    {"compressed", "formats", "quantizers", "pruning"},
+    {"compressed", "formats", "quantizers", "pruning", "lowering"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "report", "scale", "stores"},
 ]
@@ -22,7 +22,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # package -> parts that may import it
 CONFINED = {
-    "torch": {"training", "heads", "pruning", "quantizers", "augmentation"},
+    "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
     "numba": {"_compiled", "runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
     "faiss": {"index", "rescoring", "evaluation"},
@@ -32,6 +32,7 @@ CONFINED = {
     "rich": {"progress", "cli", "report"},
     "typer": {"cli"},
     "safetensors": {"container"},
+    "onnx": {"runtime"},
     "matplotlib": {"report"},
 }
 

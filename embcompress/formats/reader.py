@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,8 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from embcompress._compiled import tell_about_compiling
+from embcompress.formats import kernel
 from embcompress.formats.base import Batch, RowReader, fail, keep_rows, shortened
 from embcompress.formats.words import WordSet, invalid_words
 from embcompress.progress import ProgressBar
@@ -186,7 +186,7 @@ class VectorReader:
             raise ValueError(f"{self._rows.name}: already read; open it again to read it again")
         self._started = True
         if self._tells_progress:
-            _tell_about_compiling()
+            tell_about_compiling(kernel.__file__, "parse_lines", "the reader")
 
     def _enlarged(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Make room for all rows that the file should still hold.
@@ -280,11 +280,3 @@ def _with_words(batch: Batch, words: list[bytes]) -> Batch:
     lengths = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     blob = np.frombuffer(bytearray(b"".join(words)), dtype=np.uint8)
     return Batch(blob, lengths, batch.places, batch.counts)
-
-
-def _tell_about_compiling() -> None:
-    """Explain the wait before the first file that is read after an installation."""
-    package = Path(__file__).parent
-    compiled = any((package / "__pycache__").glob("kernel.parse_lines*.nbi"))
-    if sys.stderr.isatty() and not compiled and os.access(package, os.W_OK):
-        sys.stderr.write("Compiling the reader for this machine; this is done once ...\n")

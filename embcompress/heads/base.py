@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,19 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import nn
 
-from embcompress.heads.fitting import HeadBatches, batch_rows, logits, run
+from embcompress.heads.fitting import HeadBatches, batch_rows, predicted, run
 from embcompress.heads.inputs import InputKind, Moments
 from embcompress.heads.parameters import CONSTRAINTS
 from embcompress.heads.streams import Stream
 from embcompress.heads.targets import check_labels, encode, hold_out, row_weights
 from embcompress.training import copy_model, deterministic, threads
 
+if TYPE_CHECKING:
+    from embcompress.runtime.records import Graph
+
 __all__ = ["Head"]
 
 Array = npt.NDArray[Any]
-
-_PREDICT_ROWS = 1024
 
 
 class Head(ClassifierMixin, BaseEstimator, ABC):
@@ -367,6 +368,13 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         save(self, path)
 
+    def layer_graph(self, masks: Mapping[str, Any] | None = None) -> Graph:
+        """Describe the head as plain arrays; see :func:`embcompress.heads.lowered.layer_graph`."""
+        from embcompress.heads.lowered import layer_graph
+
+        check_is_fitted(self)
+        return layer_graph(self, masks)
+
     def _labelled(self, X: Any, y: Any, *, reset: bool) -> tuple[Array, Array]:
         labels = check_labels(self, y)
         X = self._kind().check(self, X, reset=reset)
@@ -416,17 +424,8 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
 
     def _logits(self, X: Any) -> Array:
         check_is_fitted(self)
-        kind = self._kind()
-        X = kind.check(self, X, reset=False)
-        module = self.module_
-        # in double precision where the input is: rows then give the same alone and together
-        double = kind.doubles and X.dtype == np.float64
-        if double:
-            module = copy_model(module).double()
-        dtype = np.float64 if double else np.float32
-        stored = kind.prepare(X, self.mean_, self.scale_, dtype)
         with threads(self.n_jobs or 1):
-            return logits(module, HeadBatches(kind, stored, None, batch_size=_PREDICT_ROWS))
+            return predicted(self, self._kind().check(self, X, reset=False))
 
     def _with_module(self, module: nn.Module, masks: Mapping[str, torch.Tensor]) -> Head:
         """Copy of this head with another network of the same shape."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from embcompress.heads.inputs import InputKind, Stored
 from embcompress.progress import ProgressBar
-from embcompress.training import Batch, Hooks, train
+from embcompress.training import Batch, Hooks, copy_model, train
 
 __all__ = [
     "EarlyStopping",
@@ -23,11 +23,13 @@ __all__ = [
     "cross_entropy",
     "logits",
     "make_optimizer",
+    "predicted",
     "run",
 ]
 
 # Sequences of about one length are put together out of so many batches at a time
 _BUCKET_BATCHES = 16
+_PREDICT_ROWS = 1024
 
 
 def batch_rows(asked: int | str, n_rows: int) -> int:
@@ -218,6 +220,17 @@ def logits(model: nn.Module, batches: HeadBatches) -> npt.NDArray[np.floating]:
     out = np.empty_like(joined)
     out[order] = joined
     return out
+
+
+def predicted(head: Any, X: npt.NDArray[Any]) -> npt.NDArray[np.floating]:
+    """Logits of a head for checked inputs."""
+    kind, module = head._kind(), head.module_
+    # in double precision where the input is: rows then give the same alone and together
+    double = kind.doubles and X.dtype == np.float64
+    if double:
+        module = copy_model(module).double()
+    stored = kind.prepare(X, head.mean_, head.scale_, np.float64 if double else np.float32)
+    return logits(module, HeadBatches(kind, stored, None, batch_size=_PREDICT_ROWS))
 
 
 @torch.no_grad()

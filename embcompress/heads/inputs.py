@@ -84,9 +84,11 @@ class Moments:
 class InputKind(ABC):
     """One kind of input of a head.
 
-    ``feature_axis`` is the axis of the features of an array of inputs.
+    ``name`` is what compiled programs call it; ``feature_axis`` is the axis of the features of an
+    array of inputs.
     """
 
+    name: ClassVar[str]
     feature_axis: ClassVar[int] = 1
     standardizes: ClassVar[bool] = True
     # whether float64 rows are predicted in float64
@@ -126,6 +128,7 @@ class InputKind(ABC):
 class Rows(InputKind):
     """A matrix of numbers."""
 
+    name: ClassVar[str] = "rows"
     doubles: ClassVar[bool] = True
 
     def check(self, head: Any, X: Any, *, reset: bool) -> Array:
@@ -143,6 +146,7 @@ class PackedCodes(InputKind):
     """
 
     n_bits: int
+    name: ClassVar[str] = "codes"
     standardizes: ClassVar[bool] = False
 
     def check(self, head: Any, X: Any, *, reset: bool) -> Array:
@@ -174,6 +178,7 @@ class Sequences(InputKind):
     Where sequences differ in length, the frames after the end are NaN (see :func:`pad`).
     """
 
+    name: ClassVar[str] = "frames"
     feature_axis: ClassVar[int] = 2
 
     def check(self, head: Any, X: Any, *, reset: bool) -> Array:
@@ -211,6 +216,8 @@ class Sequences(InputKind):
 @dataclass(frozen=True)
 class FeatureMaps(InputKind):
     """Feature maps or images: an array (n, channels, height, width)."""
+
+    name: ClassVar[str] = "maps"
 
     def check(self, head: Any, X: Any, *, reset: bool) -> Array:
         """Finite array (n, channels, height, width) of the shape the head has seen."""

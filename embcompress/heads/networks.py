@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -101,6 +102,12 @@ class Recurrent(nn.Module):
             ends = present.sum(dim=1) - 1
             pooled = states[torch.arange(len(x), device=x.device), ends]
         return self.output(self.dropout(pooled))
+
+    def lowered(self, parts: Any, frames: Any) -> Any:
+        """Layers, for :mod:`embcompress.lowering`, which cannot trace what depends on NaN."""
+        states, _ = parts.child("gru", frames)
+        pooled = parts.pool_frames(states, self.pooling, self.gru.hidden_size)
+        return parts.child("output", pooled)
 
     def _ragged(self, x: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if not self.gru.bidirectional:

@@ -98,15 +98,18 @@ class Assembler:
             width = self.graph.shape[-1]
             buffer = Buffer(whole(width), "frame")
             fields = {f.OP: f.COPY_FRAMES, f.WIDTH: width, f.TARGET_STRIDE: buffer.stride}
-            mean, scale = -1, -1
+            fields[f.BIAS] = -1
             first = self.graph.nodes[0]
-            if isinstance(first.record, Affine):  # standardized before NaN becomes 0
-                mean = self.arenas.floats.add(first.record.mean)
-                scale = self.arenas.floats.add(first.record.scale)
-            self.steps.append(Step({**fields, f.BIAS: mean, f.STEPS: scale}, {f.TARGET: buffer}))
-            self._values["input"] = (buffer, width)
-            if isinstance(first.record, Affine):
-                self._values[first.name] = (buffer, width)
+            readers = [node for node in self.graph.nodes if "input" in node.inputs]
+            # on the way, unless somebody else reads the input as it is
+            scaled = isinstance(first.record, Affine) and readers == [first]
+            if scaled:
+                record: Any = first.record
+                floats = self.arenas.floats
+                fields[f.BIAS], fields[f.STEPS] = floats.add(record.mean), floats.add(record.scale)
+                fields[f.COMBINE_BIAS] = floats.add(record.shift)
+            self.steps.append(Step(fields, {f.TARGET: buffer}))
+            self._values[first.name if scaled else "input"] = (buffer, width)
 
     def _emit(self, node: Node) -> None:
         if node.name in self._values or (self._maps is not None and self._maps.emits(node)):
@@ -264,7 +267,7 @@ def _cell(to: Assembler, node: Node) -> None:
 def _affine(to: Assembler, node: Node) -> None:
     record: Any = node.record
     if isinstance(record, Activation):
-        width = to.source(node.inputs[0])[2]
+        width = to.source(node.inputs[-1])[2]
         record = Affine(np.zeros(width, np.float32), np.ones(width, np.float32))
         kind = ACTIVATIONS[node.record.activation]  # type: ignore[attr-defined]
     else:
@@ -275,9 +278,26 @@ def _affine(to: Assembler, node: Node) -> None:
         f.COMBINE_BIAS: floats.add(record.shift), f.ACTIVATION: kind,
     }  # fmt: skip
     buffers: dict[int, Buffer] = {}
-    per = to.read(fields, buffers, node.inputs[0])
+    # of two directions, the second knows the width of both
+    per = to.read(fields, buffers, node.inputs[-1])
     target = Buffer(whole(fields[f.WIDTH]), per)
     fields[f.TARGET_STRIDE] = target.stride
+    to.steps.append(Step(fields, {**buffers, f.TARGET: target}))
+    to.give(node, target, fields[f.WIDTH])
+
+
+def _add(to: Assembler, node: Node) -> None:
+    record: Any = node.record
+    fields, buffers = {f.OP: f.ADD_ROWS}, {}  # type: tuple[dict[int, int], dict[int, Buffer]]
+    to.read(fields, buffers, node.inputs[1])
+    fields[f.SECOND_STRIDE] = fields[f.SOURCE_STRIDE]
+    if f.SOURCE in buffers:
+        buffers[f.SECOND] = buffers.pop(f.SOURCE)
+    else:
+        fields[f.SECOND] = fields.pop(f.SOURCE)
+    per = to.read(fields, buffers, node.inputs[0])
+    target = Buffer(whole(fields[f.WIDTH]), per)
+    fields |= {f.TARGET_STRIDE: target.stride, f.ACTIVATION: ACTIVATIONS[record.activation]}
     to.steps.append(Step(fields, {**buffers, f.TARGET: target}))
     to.give(node, target, fields[f.WIDTH])
 
@@ -297,5 +317,5 @@ def _pool(to: Assembler, node: Node) -> None:
 
 _EMITTERS: dict[type, Callable[[Assembler, Node], None]] = {
     Linear: _linear, GRU: _recurrent, LSTM: _recurrent, GRUCell: _cell, LSTMCell: _cell,
-    Affine: _affine, Activation: _affine, PoolFrames: _pool,
+    Affine: _affine, Activation: _affine, Add: _add, PoolFrames: _pool,
 }  # fmt: skip

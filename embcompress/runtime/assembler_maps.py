@@ -240,6 +240,6 @@ def _source(source: Map) -> dict[int, int]:
 def _target(target: Map) -> dict[int, int]:
     return {
         f.TARGET_ORIGIN: target.origin, f.TARGET_PLANE: target.plane,
-        # what was there before may be in the padding
-        f.CLEAR: target.size if target.pad else 0,
+        f.CLEAR: target.size if target.pad else 0, f.COVERED: simd.LANES * target.vectors,
+        f.TARGET_CHANNELS: target.channels,
     }  # fmt: skip

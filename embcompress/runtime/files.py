@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from embcompress.container import Container, FormatError, load_container, save_container
 from embcompress.labels import labels_from_json, labels_to_json
+from embcompress.runtime.layout_choice import smallest_exact
 from embcompress.runtime.layouts import LAYOUTS
 from embcompress.runtime.records import RECORDS, Graph, Node, Weight
 
@@ -88,13 +89,13 @@ def graph_to_arrays(graph: Graph, prefix: str = "") -> tuple[dict[str, npt.NDArr
         for field, vector in node.record.vectors().items():
             arrays[f"{prefix}{i}.{field}"] = vector
         for field, weight in node.record.matrices().items():
-            stored = LAYOUTS[weight.layout].from_dense(weight.values, weight.kept)
+            stored = smallest_exact(weight)
             for name, array in stored.arrays().items():
                 arrays[f"{prefix}{i}.{field}.{name}"] = array
             if weight.scales is not None:
                 arrays[f"{prefix}{i}.{field}.scales"] = weight.scales
             entry["weights"][field] = {
-                "layout": weight.layout, "shape": list(weight.shape),
+                "layout": stored.name, "runs": weight.layout, "shape": list(weight.shape),
                 "input_scale": weight.input_scale,
             }  # fmt: skip
         nodes.append(entry)
@@ -163,8 +164,8 @@ def _node(file: Container, prefix: str, i: int, entry: Mapping[str, Any]) -> Nod
 
 def _weight(file: Container, start: str, about: Mapping[str, Any]) -> Weight:
     layout = LAYOUTS.get(about["layout"])
-    if layout is None:
-        raise FormatError(f"{file.path}: unknown layout {about['layout']!r}")
+    if layout is None or about["runs"] not in LAYOUTS:
+        raise FormatError(f"{file.path}: unknown layout {about['layout']!r}, {about['runs']!r}")
     arrays = {
         name.removeprefix(start): array
         for name, array in file.tensors.items()
@@ -182,5 +183,5 @@ def _weight(file: Container, start: str, about: Mapping[str, Any]) -> Weight:
         raise FormatError(f"{file.path}: {start}scales has shape {scales.shape}")
     return Weight(
         values, stored.mask(), None if scales is None else np.asarray(scales, np.float32),
-        layout.name, about["input_scale"],
+        about["runs"], about["input_scale"],
     )  # fmt: skip

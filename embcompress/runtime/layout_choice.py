@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from embcompress.runtime.layouts import LAYOUTS, fits
+from embcompress.runtime.layouts import LAYOUTS, Layout, fits
 from embcompress.runtime.matrices import LANES, Panels, cut, strips
 from embcompress.runtime.records import Weight
 
-__all__ = ["choose", "choose_filters", "panels_of"]
+__all__ = ["choose", "choose_filters", "panels_of", "smallest_exact"]
 
 # Measured in vectors of weights: a single weight with one row at a time, and with 16; an output.
 _SINGLE, _SINGLE_OF_16, _OUTPUT = 0.65, 0.08, 2.0
@@ -81,6 +81,30 @@ def _smallest(weight: Weight, names: tuple[str, ...]) -> str:
             stored = LAYOUTS[name].from_dense(weight.values, weight.kept)
             sizes[name] = stored.nbytes + stored.index_nbytes
     return min(sizes, key=lambda name: sizes[name])
+
+
+def smallest_exact(weight: Weight) -> Layout:
+    """Store a weight in the layout that takes the fewest bytes and keeps the mask as it is.
+
+    How a weight is stored has nothing to do with how it runs.
+
+    Parameters
+    ----------
+    weight : Weight
+
+    Returns
+    -------
+    Layout
+    """
+    found: list[tuple[int, int, Layout]] = []
+    for i, name in enumerate(LAYOUTS):
+        if fits(name, weight.values, weight.kept):
+            stored = LAYOUTS[name].from_dense(weight.values, weight.kept)
+            found.append((stored.nbytes + stored.index_nbytes, i, stored))
+    for _, _, stored in sorted(found, key=lambda entry: entry[:2]):
+        if not stored.fills or np.array_equal(stored.mask(), weight.kept):
+            return stored
+    raise AssertionError("single weights keep every mask")
 
 
 def choose_filters(weight: Weight) -> str:

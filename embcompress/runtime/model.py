@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embcompress._compiled import tell_about_compiling
 from embcompress.codes import check_codes, unpack_signs
 from embcompress.runtime import simd
 from embcompress.runtime.assembler import Assembler
 from embcompress.runtime.files import load_graph, save_graph
 from embcompress.runtime.kernels import fields as f
+from embcompress.runtime.kernels import machine
 from embcompress.runtime.kernels.machine import run
 from embcompress.runtime.records import Graph
 from embcompress.runtime.steps import Plan
@@ -32,6 +34,8 @@ _ROWS, _SEQUENCES, _MAPS = 64, 16, 1
 # floats of the workspace above which fewer sequences go together
 _WORK = 16_000_000
 _PLANS = 8
+# plans are made for a multiple of so many frames
+_FRAMES = 16
 _FLOAT = np.dtype(np.float32)
 
 
@@ -72,10 +76,9 @@ class Program:
         self.output_shape = assembler.output_shape
         arenas = assembler.arenas
         self._arrays = arenas.floats.build(), arenas.octets.build(), arenas.ints.build()
-        self._plans: OrderedDict[tuple[int, int], Plan] = OrderedDict()
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._state_size = assembler.state_size
-        self._plain = self.kind == "rows"
-        # the last step writes whole tiles of rows
+        self._plain, self._width = self.kind == "rows", self.input_shape[-1]
         self._tiles = self._steps[-1].fields.get(f.TO_OUTPUT) == 1
 
     def __call__(
@@ -98,7 +101,7 @@ class Program:
         Returns
         -------
         ndarray of float32, shape (n, n_outputs), or (n, time, n_outputs)
-            Logits of a classifier.
+            Logits of a classifier. Frames after the end of a sequence are NaN.
 
         Raises
         ------
@@ -107,17 +110,18 @@ class Program:
         ValueError
             If the shape does not fit, or numbers are not finite where they must be.
         """
-        n_frames, lengths = 1, None
-        # what most calls are needs no more looking at
-        if type(x) is np.ndarray and x.dtype is _FLOAT and x.flags.c_contiguous and self._plain:
-            if x.shape[1:] != self.input_shape:
-                raise ValueError(self._wrong_shape(x.shape))
-        else:
-            x, n_frames, lengths = self._input(x)
-        n = len(x)
-        if n <= self._chunk(n_frames) and state is None:
-            return self._run(x, None, lengths, n_frames)
-        return self._run_parts(x, self._check_state(state, n), lengths, n_frames, n_jobs)
+        # what most calls are takes the short way: a microsecond counts here
+        if type(x) is np.ndarray and x.dtype is _FLOAT and state is None and self._plain:
+            plan = self._plans.pop(len(x), None) if x.ndim == 2 else None
+            if plan is not None and x.shape[1] == self._width and x.flags.c_contiguous:
+                out: Any = np.empty((plan.room, self.n_outputs), _FLOAT)
+                run(plan.table, x, out)
+                self._plans[plan.n] = plan
+                full: Floats = out
+                return full if plan.room == plan.n else full[: plan.n]
+        rows, n_frames, lengths = self._input(x)
+        states = self._check_state(state, len(rows))
+        return self._run_parts(rows, states, lengths, n_frames, n_jobs)
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Logits.
@@ -225,47 +229,65 @@ class Program:
         self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int, n_jobs: int
     ) -> Floats:
         """Some samples at a time; the threads share the parts, and the kernels hold no lock."""
+        if len(x) == 0:
+            per_sample = (n_frames, self.n_outputs) if self._by_frame else self.output_shape
+            return np.empty((0, *per_sample), np.float32)
+        # sequences of like length go together, so that none waits for a long one
+        order = None if lengths is None else np.argsort(lengths, kind="stable")
+        numbers = np.arange(len(x)) if order is None else order
         step = self._chunk(n_frames)
-        parts = [slice(start, start + step) for start in range(0, len(x), step)] or [slice(0)]
+        parts = [numbers[start : start + step] for start in range(0, len(x), step)]
 
-        def work(part: slice) -> Floats:
-            states = None if state is None else state[part]
-            return self._run(x[part], states, None if lengths is None else lengths[part], n_frames)
+        def work(part: npt.NDArray[np.int64]) -> Floats:
+            where = slice(int(part[0]), int(part[-1]) + 1) if order is None else part
+            states = None if state is None else state[where]
+            return self._run(
+                x[where], states, None if lengths is None else lengths[where], n_frames
+            )
 
         if n_jobs == 1 or len(parts) == 1:
             found = [work(part) for part in parts]
         else:
             with ThreadPoolExecutor(min(n_jobs, len(parts))) as pool:
                 found = list(pool.map(work, parts))
-        return found[0] if len(found) == 1 else np.concatenate(found)
+        out = found[0] if len(found) == 1 else np.concatenate(found)
+        return out if order is None else out[np.argsort(order)]
 
     def _run(
         self, x: Floats, state: Floats | None, lengths: Lengths | None, n_frames: int
     ) -> Floats:
-        n = x.shape[0]
-        key = (n, n_frames)
+        n, longest, room_frames = len(x), n_frames, n_frames
+        key: Any = n
+        if lengths is not None:  # frames after the longest sequence are not looked at
+            longest = int(lengths.max())
+            x = np.ascontiguousarray(x[:, : longest * self._width])
+            room_frames = -(-longest // _FRAMES) * _FRAMES
+            key = (n, room_frames)
         # taken out while it is used, so that no other thread finds it
-        plan = self._plans.pop(key, None)
-        if plan is None:
-            plan = Plan(
-                self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size
-            )  # fmt: skip
+        plan = self._plans.pop(key, None) or self._new_plan(n, room_frames)
         if lengths is not None:
-            plan.lengths[:] = lengths
+            plan.lengths[:], plan.table[-1] = lengths, longest
         if self._state_size:
             plan.state[:] = 0 if state is None else state
-        width = n_frames * self.n_outputs if self._by_frame else self.n_outputs
-        room = n + simd.LANES if self._tiles and n > 1 else n
-        out = np.empty((room, width), np.float32)
-        run(plan.table, x, out, n, n_frames)
+        width = longest * self.n_outputs if self._by_frame else self.n_outputs
+        out: Any = np.empty((plan.room, width), _FLOAT)
+        run(plan.table, x, out)
         self._plans[key] = plan
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)
-        if room > n:
-            out = out[:n]
         if self._by_frame:
-            return out.reshape(n, n_frames, self.n_outputs)
+            frames: Floats = np.full((n, n_frames, self.n_outputs), np.nan, np.float32)
+            frames[:, :longest] = out[:n].reshape(n, longest, self.n_outputs)
+            return frames
+        out = out[:n]
         return out if len(self.output_shape) == 1 else out.reshape(n, *self.output_shape)
+
+    def _new_plan(self, n: int, n_frames: int) -> Plan:
+        if not getattr(run, "signatures", True):  # plain Python has none
+            tell_about_compiling(machine.__file__, "run", "the kernels")
+        # the last step may write whole tiles of rows
+        room = n + simd.LANES if self._tiles and n > 1 else n
+        return Plan(self._steps, n, n_frames, self._arrays, self._n_quads, self._state_size, room)
 
     def _chunk(self, n_frames: int) -> int:
         if self.kind == "maps":
@@ -285,7 +307,7 @@ class Program:
             return self._frames(array)
         if array.shape[1:] != self.input_shape:
             raise ValueError(self._wrong_shape(array.shape))
-        return array.reshape(len(array), -1), 1, None
+        return array.reshape(len(array), int(np.prod(self.input_shape))), 1, None
 
     def _wrong_shape(self, shape: tuple[int, ...]) -> str:
         expected = ", ".join(map(str, self.input_shape))
@@ -303,7 +325,7 @@ class Program:
             raise ValueError("frames of NaN must come after the end of a sequence")
         if n and (n_frames == 0 or (lengths == 0).any()):
             raise ValueError("a sequence has no frames")
-        return array.reshape(n, -1), n_frames, lengths
+        return array.reshape(n, n_frames * array.shape[2]), n_frames, lengths
 
     def _check_state(self, state: npt.ArrayLike | None, n: int) -> Floats | None:
         if state is None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.runtime.layouts import LAYOUTS
+from embcompress.runtime.layout_choice import smallest_exact
 from embcompress.runtime.map_plan import MapPlan
 from embcompress.runtime.model import Program
 from embcompress.runtime.records import Graph, Node, Weight
@@ -31,8 +31,10 @@ class LayerReport:
     n_weights, n_kept : int
     precision : {"float32", "int8"}
     layout : str
+        How it runs.
     nbytes, index_nbytes : int
-        In a file: of weights and scales, and of what says where they belong.
+        In a file, where it has the layout that takes the fewest bytes: of weights and scales,
+        and of what says where they belong.
     microseconds, dense_microseconds, blas_microseconds : float or None
         Processor time of one product with as many rows as asked for: as it is compiled; with the
         same kernels and nothing pruned, in the same precision; by NumPy's matrix product. Of a
@@ -143,7 +145,7 @@ def report(graph: Graph, *, measure: bool = True, batch_size: int = 1) -> Report
         matrices = node.record.matrices()
         for field, weight in matrices.items():
             name = node.name if len(matrices) == 1 else f"{node.name}.{field}"
-            stored = LAYOUTS[weight.layout].from_dense(weight.values, weight.kept)
+            stored = smallest_exact(weight)
             scales = 0 if weight.scales is None else weight.scales.nbytes
             layer = LayerReport(
                 name, type(node.record).__name__, weight.shape, weight.values.size,

@@ -68,7 +68,11 @@ def _rounded(node: Node, ranges: Mapping[str, float]) -> Any:
         scale = None
         if ranges:
             # states of recurrent layers lie between -1 and 1
-            read = [1.0] if name == "weight_state" else [ranges[part] for part in node.inputs]
+            read = (
+                [1.0]
+                if name == "weight_state"
+                else [ranges[part] for part in node.inputs if part != "state"]
+            )
             scale = max(max(read), float(np.finfo(np.float32).tiny)) / _LARGEST
         changed[name] = round_weight(weight, scale)
     record: Any = node.record

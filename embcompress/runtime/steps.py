@@ -84,9 +84,12 @@ class Plan:
         Of the workspace of quantized inputs.
     state_size : int
         Numbers of a state that the caller gives.
+    room : int
+        Rows that the output must have.
 
     Attributes
     ----------
+    n, room : int
     table : ndarray of int64
         Addresses, as :func:`embcompress.runtime.kernels.machine.run` takes them; the arrays are
         kept alive by this object.
@@ -97,7 +100,7 @@ class Plan:
 
     def __init__(
         self, steps: Sequence[Step], n: int, n_frames: int, arrays: Sequence[npt.NDArray],
-        n_quads: int, state_size: int,
+        n_quads: int, state_size: int, room: int,
     ) -> None:  # fmt: skip
         places, size = _places(steps, n, n_frames)
         code = np.zeros((len(steps), f.N_FIELDS), np.int64)
@@ -111,7 +114,9 @@ class Plan:
         self.lengths = np.full(n, n_frames, np.int64)
         octets = quads.view(np.uint8)
         self._arrays = (code, *arrays, work, quads, octets, self.state, self.lengths)
-        self.table = np.array([v for a in self._arrays for v in (a.ctypes.data, a.size)], np.int64)
+        self.n, self.room = n, room
+        places_of = [number for a in self._arrays for number in (a.ctypes.data, a.size)]
+        self.table = np.array([*places_of, n_frames], np.int64)
 
     @staticmethod
     def size_of(steps: Sequence[Step], n: int, n_frames: int) -> int:

@@ -134,18 +134,20 @@ def test_squares_are_turned(n, last):
     np.testing.assert_array_equal(run(code, FLOATS), expected)
 
 
-def test_bytes_of_rounded_numbers():
+@pytest.mark.parametrize("n", [1, 4])
+def test_bytes_of_rounded_numbers(n):
     def code(x, out):
-        bytes_ = np.zeros(16, np.uint8)
-        simd.quantized(simd.load(x, 0), np.float32(1.7), bytes_, 0)
-        for k in range(16):
+        bytes_ = np.zeros(64, np.uint8)
+        simd.quantized(x, 3, n, np.float32(1.7), bytes_, 0)
+        for k in range(64):
             out[k] = bytes_[k]
 
     x = np.array([0, 0.29, -0.3, 74.7, 74.8, -74.8, 1e9, -1e9, 0.3, 1, 2, 3, -1, -2, -3, 50], "f4")
-    expected = np.zeros(16, np.uint8)
-    simd.quantized.twin(x, np.float32(1.7), expected, 0)
-    np.testing.assert_array_equal(run(code, x)[:16], expected)
-    assert expected.min() == 1
+    x = np.concatenate([np.zeros(3, "f4"), x, -x, x / 2, 3 * x])
+    expected = np.zeros(64, np.uint8)
+    simd.quantized.twin(x, 3, n, np.float32(1.7), expected, 0)
+    np.testing.assert_array_equal(run(code, x)[:64], expected)
+    assert expected[: 16 * n].min() == 1
     assert expected.max() == 255
 
 

@@ -7,7 +7,7 @@ __all__ = ["N_FIELDS"]  # and the constants below
 # what a step does
 LINEAR, COPY_FRAMES, COPY_ROWS, RECURRENT, POOL_FRAMES, GATES = range(6)
 PLACE_MAP, SPLIT_MAP, CONV_PANELS, CONV_LISTS, POOL, MAP_MEAN, MAP_POINTWISE = range(6, 13)
-COLLECT_MAP, AFFINE, NOTHING = range(13, 16)
+COLLECT_MAP, AFFINE, NOTHING, ADD_ROWS = range(13, 17)
 
 # how the weights of a linear step lie
 PANELS, PANELS_INT8, CSR = range(3)
@@ -42,6 +42,9 @@ N_BYTES = 23  # a multiple of 4
 SCALE = 24  # of the inputs; -1: from the largest of each row
 QUADS = 25  # scratch in `quads`
 PACKED_QUADS = 26  # scratch in `quads`
+# of sums
+SECOND = 10  # as SOURCE
+SECOND_STRIDE = 11
 # of recurrent steps; their matrix of states is the linear step `STATE_STEP`
 STATE_STEP = 9
 HIDDEN = 10  # units
@@ -58,7 +61,9 @@ SOURCE_ORIGIN = 5
 TARGET_ORIGIN = 6
 SOURCE_PLANE = 2
 TARGET_PLANE = 4
-CLEAR = 7  # numbers of the target to set to 0 first; its padding is read
+CLEAR = 7  # size of the target if its padding is read, which is set to 0 first
+COVERED = 29  # positions of a plane of the target that are written
+TARGET_CHANNELS = 31
 VECTORS = 9
 MASK = 10  # in `floats`
 ADDED = 11  # a buffer, where `ADDED_ORIGIN` is not -1

@@ -11,12 +11,19 @@ from embcompress.runtime import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import activate_rows
 from embcompress.runtime.kernels.csr import csr_many, csr_one
-from embcompress.runtime.kernels.panels import combine, pack, panels_many, panels_one, tile_for
+from embcompress.runtime.kernels.panels import (
+    ROWS,
+    combine,
+    pack,
+    panels_many,
+    panels_one,
+    tile_for,
+)
 from embcompress.runtime.kernels.panels_int8 import panels_int8, quantize_row
 
 __all__ = ["linear"]
 
-_LANES, _TILE = simd.LANES, simd.TILE
+_LANES = simd.LANES
 # rows from which laying them for single weights pays
 _CSR_ROWS = 3
 
@@ -31,7 +38,7 @@ def linear(
     Rows go to ``out[to:]``, which has room for `n` rounded up to whole tiles.
     """
     layout = code[i, f.LAYOUT]
-    size = _LANES if layout == f.CSR else _TILE
+    size = _LANES if layout == f.CSR else ROWS
     row = 0
     while row < n:
         m = min(n - row, size)

@@ -32,22 +32,21 @@ def _pointer(typing: Any, address: Any) -> Any:
 
 
 @compiled()
-def run(table: Any, x: Any, out: Any, n: int, n_frames: int) -> None:
+def run(table: Any, x: Any, out: Any) -> None:
     """Run the steps of a program on one chunk of samples.
 
     What a call does not change comes as addresses, since every array that is passed costs time.
 
     Parameters
     ----------
-    table : ndarray of int64, shape (2 * 9,)
+    table : ndarray of int64, shape (19,)
         Address and number of elements of: code (int64, (steps, N_FIELDS)), floats (float32),
         octets (int8), ints (int32), the workspace (float32), that of quantized inputs twice
-        (int32, uint8), states that the caller gave (float32), and frames of each sequence (int64).
+        (int32, uint8), states that the caller gave (float32), and frames of each sequence (int64);
+        then the frames of the longest sequence.
     x : ndarray of float32, shape (n, numbers)
     out : ndarray of float32, shape (rows, numbers)
         At least `n` rows, and whole tiles of them where the last step writes them itself.
-    n, n_frames : int
-        Samples, and frames of the longest sequence.
     """
     shape = (table[1] // f.N_FIELDS, f.N_FIELDS)
     code = carray(_pointer(table[0]), shape, np.int64)
@@ -61,7 +60,7 @@ def run(table: Any, x: Any, out: Any, n: int, n_frames: int) -> None:
     lengths = carray(_pointer(table[16]), (table[17],), np.int64)
     _steps(
         code, floats, octets, ints, work, quads, quad_bytes, x.reshape(x.size), state, lengths,
-        n, n_frames, out.reshape(out.size),
+        x.shape[0], table[18], out.reshape(out.size),
     )  # fmt: skip
 
 
@@ -93,7 +92,7 @@ def _steps(  # noqa: C901 - one branch for each kind of step
         elif op == f.COPY_FRAMES:
             copy_frames(
                 x, n, n_frames, code[i, f.WIDTH], floats, code[i, f.BIAS], code[i, f.STEPS],
-                work, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
+                code[i, f.COMBINE_BIAS], work, code[i, f.TARGET], code[i, f.TARGET_STRIDE],
             )  # fmt: skip
         elif op == f.POOL_FRAMES:
             pool_frames(code, i, work, n, n_frames, lengths)
@@ -101,8 +100,10 @@ def _steps(  # noqa: C901 - one branch for each kind of step
             cell(code, i, work, state, n)
         elif op == f.AFFINE:
             _affine(code, i, floats, x, work, rows)
+        elif op == f.ADD_ROWS:
+            _add_rows(code, i, x, work, rows)
         elif op == f.COPY_ROWS:
-            _copy_rows(code, i, work, n, n_frames, out)
+            _copy_rows(code, i, work, n, n_frames, lengths, out)
         elif f.PLACE_MAP <= op <= f.COLLECT_MAP:
             run_map(code, i, floats, ints, work, x, out)
 
@@ -135,11 +136,33 @@ def _affine(code: Any, i: int, floats: Any, x: Any, work: Any, n: int) -> None:
 
 
 @compiled()
-def _copy_rows(code: Any, i: int, work: Any, n: int, n_frames: int, out: Any) -> None:
+def _add_rows(code: Any, i: int, x: Any, work: Any, n: int) -> None:
+    """``activation(first + second)``, either of them from the input of the program."""
+    width, kind = code[i, f.WIDTH], code[i, f.ACTIVATION]
+    for row in range(n):
+        to = code[i, f.TARGET] + row * code[i, f.TARGET_STRIDE]
+        first = row * code[i, f.SOURCE_STRIDE] + max(0, code[i, f.SOURCE])
+        second = row * code[i, f.SECOND_STRIDE] + max(0, code[i, f.SECOND])
+        for k in range(width):
+            one = x[first + k] if code[i, f.SOURCE] < 0 else work[first + k]
+            two = x[second + k] if code[i, f.SECOND] < 0 else work[second + k]
+            work[to + k] = one + two
+        if kind != 0:
+            for k in range(to, to + width, simd.LANES):
+                simd.store(activate(simd.load(work, k), kind), work, k)
+
+
+@compiled()
+def _copy_rows(code: Any, i: int, work: Any, n: int, n_frames: int, lengths: Any, out: Any) -> None:
+    """Write the output; frames after the end of a sequence become NaN, as they came."""
     width, source, stride = code[i, f.WIDTH], code[i, f.SOURCE], code[i, f.SOURCE_STRIDE]
     per_sample = n_frames if code[i, f.BY_FRAME] else 1
     for s in range(n):
         for t in range(per_sample):
             at, to = source + (t * n + s) * stride, (s * per_sample + t) * width
+            if per_sample > 1 and t >= lengths[s]:
+                for k in range(width):
+                    out[to + k] = np.nan
+                continue
             for k in range(width):
                 out[to + k] = work[at + k]

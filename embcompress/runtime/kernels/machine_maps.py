@@ -11,7 +11,8 @@ from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.conv import conv_lists, conv_panels
 from embcompress.runtime.kernels.planes import (
     MAX,
-    clear,
+    clear_gaps,
+    clear_padding,
     collect_map,
     global_mean,
     place_map,
@@ -44,9 +45,17 @@ def run_map(code: Any, i: int, floats: Any, ints: Any, work: Any, x: Any, out: A
             code[i, f.HEIGHT] * code[i, f.MAP_WIDTH], work, code[i, f.TARGET],
         )  # fmt: skip
         return
-    if code[i, f.CLEAR] > 0:
-        clear(work, code[i, f.TARGET], code[i, f.CLEAR])
+    if code[i, f.CLEAR] > 0:  # the padding is read, and something else was there before
+        clear_padding(
+            work, code[i, f.TARGET], code[i, f.TARGET_ORIGIN], code[i, f.CLEAR],
+            code[i, f.TARGET_CHANNELS], code[i, f.TARGET_PLANE], code[i, f.COVERED],
+        )  # fmt: skip
     if op == f.PLACE_MAP:
+        if code[i, f.CLEAR] > 0:
+            clear_gaps(
+                work, target, code[i, f.CHANNELS], code[i, f.HEIGHT], code[i, f.MAP_WIDTH],
+                code[i, f.SOURCE_PITCH], code[i, f.TARGET_PLANE],
+            )  # fmt: skip
         place_map(
             x, 0, work, target, code[i, f.CHANNELS], code[i, f.HEIGHT], code[i, f.MAP_WIDTH],
             code[i, f.SOURCE_PITCH], code[i, f.TARGET_PLANE], floats, code[i, f.MAP_VALUES],

@@ -1,7 +1,7 @@
 """Products of a matrix made of panels with rows of numbers, in float32.
 
 A panel is 16 outputs and a list of inputs that they share; its weights lie as one vector of 16 for
-each input. Rows are taken `TILE` at a time: their inputs are laid input by input (`pack`), and each
+each input. Rows are taken `ROWS` at a time: their inputs are laid input by input (`pack`), and each
 vector of weights is multiplied with one input of every row while all sums stay in registers. One
 row alone goes without, with several inputs at a time.
 
@@ -17,21 +17,19 @@ from embcompress._compiled import compiled
 from embcompress.runtime import simd
 from embcompress.runtime.kernels.activations import activate
 
-__all__ = ["combine", "pack", "panels_many", "panels_one", "tile_for"]
+__all__ = ["ROWS", "combine", "pack", "panels_many", "panels_one", "tile_for"]
 
-_LANES, _TILE = simd.LANES, simd.TILE
+_LANES = simd.LANES
+#: Rows that are multiplied together: more would fit the registers, but not the nearest cache.
+ROWS = min(simd.TILE, 8)
 # inputs at a time for a single row: enough sums to hide the latency of an addition
 _UNROLL = 8 if simd.TILE == 16 else 4
 
 
 @compiled()
 def tile_for(n: int) -> int:
-    """Rows of the smallest tile that holds `n` rows, at most `TILE`."""
-    if n >= _TILE or _TILE == 4:
-        return _TILE
-    if n <= 4:
-        return 4
-    return 8 if n <= 8 else 16
+    """Rows of the smallest tile that holds `n` rows, at most `ROWS`."""
+    return 4 if n <= 4 or ROWS == 4 else 8
 
 
 def _packer(count: int) -> Any:
@@ -109,7 +107,7 @@ def _multiplier(count: int) -> Any:
     return multiply
 
 
-_multiply_4, _multiply_8, _multiply_16 = _multiplier(4), _multiplier(8), _multiplier(16)
+_multiply_4, _multiply_8 = _multiplier(4), _multiplier(8)
 
 
 @compiled()
@@ -119,12 +117,7 @@ def panels_many(
     activation: int,
 ) -> None:  # fmt: skip
     """Multiply the rows of one tile, which :func:`pack` has laid; `out` gets `tile` rows."""
-    if tile == 16:
-        _multiply_16(
-            packed, at, floats, values_at, bias_at, ints, starts_at, columns_at, n_panels,
-            out, to, stride, activation,
-        )  # fmt: skip
-    elif tile == 8:
+    if tile == 8:
         _multiply_8(
             packed, at, floats, values_at, bias_at, ints, starts_at, columns_at, n_panels,
             out, to, stride, activation,

@@ -49,31 +49,21 @@ def quantize_row(
     float
         What a step stands for.
     """
-    whole = width - width % _LANES
     if scale == 0.0:
-        k, most = 0, simd.zeros(4)
-        while k + 4 * _LANES <= whole:
-            most = simd.largest_tile(most, x, at + k)
-            k += 4 * _LANES
-        one = simd.maximum(
-            simd.maximum(simd.item(most, 0), simd.item(most, 1)),
-            simd.maximum(simd.item(most, 2), simd.item(most, 3)),
-        )
-        while k < whole:
-            one = simd.maximum(simd.absolute(simd.load(x, at + k)), one)
-            k += _LANES
-        peak = simd.largest(one)
-        for k in range(whole, width):
-            peak = max(peak, abs(x[at + k]))
-        scale = peak / np.float32(127.0)
+        scale = _largest(x, at, width) / np.float32(127.0)
     inverse = np.float32(1.0) / scale if scale > 0 else np.float32(0.0)
     if order_at >= 0:
         for k in range(n_ordered):
             source = ints[order_at + k]
             out[to + k] = _ZERO if source < 0 else _byte(x[at + source], inverse)
         return scale
-    for k in range(0, whole, _LANES):
-        simd.quantized(simd.load(x, at + k), inverse, out, to + k)
+    k, whole = 0, width - width % _LANES
+    while k + 4 * _LANES <= whole:
+        simd.quantized(x, at + k, 4, inverse, out, to + k)
+        k += 4 * _LANES
+    while k < whole:
+        simd.quantized(x, at + k, 1, inverse, out, to + k)
+        k += _LANES
     for k in range(whole, width):
         out[to + k] = _byte(x[at + k], inverse)
     for k in range(width, (width + 3) // 4 * 4):
@@ -81,7 +71,27 @@ def quantize_row(
     return scale
 
 
-@compiled(inline="never")
+@compiled()
+def _largest(x: Any, at: int, width: int) -> float:
+    """The largest absolute number of a row."""
+    k, whole, most = 0, width - width % _LANES, simd.zeros(4)
+    while k + 4 * _LANES <= whole:
+        most = simd.largest_tile(most, x, at + k)
+        k += 4 * _LANES
+    one = simd.maximum(
+        simd.maximum(simd.item(most, 0), simd.item(most, 1)),
+        simd.maximum(simd.item(most, 2), simd.item(most, 3)),
+    )
+    while k < whole:
+        one = simd.maximum(simd.absolute(simd.load(x, at + k)), one)
+        k += _LANES
+    peak = simd.largest(one)
+    for i in range(whole, width):
+        peak = max(peak, abs(x[at + i]))
+    return peak
+
+
+@compiled()
 def _byte(value: float, inverse: float) -> int:
     step = np.rint(value * inverse)
     return int(_ZERO + min(max(step, -127.0), 127.0))
@@ -110,7 +120,7 @@ def _multiplier(count: int) -> Any:
     return multiply
 
 
-_multiply_4, _multiply_8, _multiply_16 = _multiplier(4), _multiplier(8), _multiplier(16)
+_multiply_4, _multiply_8 = _multiplier(4), _multiplier(8)
 
 
 @compiled()
@@ -144,7 +154,7 @@ def panels_int8(
     floats: Any, bias_at: int, steps_at: int, ints: Any, begin_at: int, starts_at: int,
     columns_at: int, n_panels: int, out: Any, to: int, stride: int, activation: int,
 ) -> None:  # fmt: skip
-    """Multiply the rows of one tile of 1, 4, 8 or 16, whose quads :func:`panels.pack` has laid.
+    """Multiply the rows of one tile of 1, 4 or 8, whose quads :func:`panels.pack` has laid.
 
     ``out[b][16 p:][:16] = activation(bias + step * scales[b] * (begin + panel p . quads of b))``,
     where `begin` takes out what moving the bytes to 1..255 has added.
@@ -153,11 +163,6 @@ def panels_int8(
         _panels_one(
             quads, at, scales[scales_at], weights, values_at, floats, bias_at, steps_at, ints,
             begin_at, starts_at, columns_at, n_panels, out, to, activation,
-        )  # fmt: skip
-    elif tile == 16:
-        _multiply_16(
-            quads, at, scales, scales_at, weights, values_at, floats, bias_at, steps_at, ints,
-            begin_at, starts_at, columns_at, n_panels, out, to, stride, activation,
         )  # fmt: skip
     elif tile == 8:
         _multiply_8(

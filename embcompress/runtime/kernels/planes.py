@@ -30,6 +30,8 @@ __all__ = [
     "MAX",
     "MEAN",
     "clear",
+    "clear_gaps",
+    "clear_padding",
     "collect_map",
     "global_mean",
     "place_map",
@@ -53,6 +55,53 @@ def clear(work: Any, at: int, size: int) -> None:
     """
     for i in range(at, at + size, LANES):
         store(splat(np.float32(0)), work, i)
+
+
+@compiled()
+def clear_padding(
+    work: Any, at: int, origin: int, size: int, channels: int, plane: int, covered: int
+) -> None:
+    """Fill with zeros what no kernel writes of a map: before, between and after the planes.
+
+    Parameters
+    ----------
+    work : ndarray of float32
+    at, origin, size : int
+        Where the buffer of the map starts, and ``Map.origin`` and ``Map.size``.
+    channels, plane : int
+    covered : int
+        Positions of a plane that are written, a multiple of 16.
+    """
+    zero = splat(np.float32(0))
+    for i in range(at, at + origin, LANES):
+        store(zero, work, i)
+    for c in range(channels):
+        start = at + origin + c * plane
+        for i in range(start + covered, start + plane, LANES):
+            store(zero, work, i)
+    for i in range(at + origin + channels * plane, at + size, LANES):
+        store(zero, work, i)
+
+
+@compiled()
+def clear_gaps(
+    work: Any, at: int, channels: int, height: int, width: int, pitch: int, plane: int
+) -> None:
+    """Fill the gaps after the rows of a map with zeros.
+
+    Parameters
+    ----------
+    work : ndarray of float32
+    at : int
+        Origin.
+    channels, height, width, pitch, plane : int
+        Geometry.
+    """
+    for c in range(channels):
+        for y in range(height):
+            row = at + c * plane + y * pitch
+            for i in range(row + width, row + pitch):
+                work[i] = 0.0
 
 
 @compiled()

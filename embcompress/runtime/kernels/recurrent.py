@@ -118,7 +118,7 @@ def recurrent(
 @compiled()
 def copy_frames(
     x: Any, n: int, n_frames: int, width: int, floats: Any, mean_at: int, scale_at: int,
-    work: Any, to: int, stride: int,
+    shift_at: int, work: Any, to: int, stride: int,
 ) -> None:  # fmt: skip
     """Lay sequences time by time, standardized where `mean_at` is not -1; NaN becomes 0."""
     for s in range(n):
@@ -128,6 +128,7 @@ def copy_frames(
                 value = x[at + k]
                 if mean_at >= 0:
                     value = (value - floats[mean_at + k]) * floats[scale_at + k]
+                    value += floats[shift_at + k]
                 work[target + k] = value if value == value else np.float32(0)
 
 

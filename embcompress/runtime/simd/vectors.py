@@ -19,6 +19,7 @@ from embcompress.runtime.simd.codegen import (
     f32x16,
     fused,
     i32x16,
+    moved,
     operation,
     pointer,
     read,
@@ -202,26 +203,36 @@ def to_float(typing: Any, a: Any) -> Any:
     return f32x16(i32x16), generate
 
 
-def _quantized_twin(vector: Any, scale: Any, out: Any, i: int) -> None:
-    codes = np.clip(np.rint(vector * np.float32(scale)), -127, 127)
-    out[i : i + LANES] = (codes + 128).astype(np.uint8)
+def _quantized_twin(x: Any, i: int, n: int, scale: Any, out: Any, j: int) -> None:
+    part = np.asarray(x[i : i + LANES * n], np.float32)
+    codes = np.clip(np.rint(part * np.float32(scale)), -127, 127)
+    out[j : j + LANES * n] = (codes + 128).astype(np.uint8)
 
 
 @operation(_quantized_twin)
-def quantized(typing: Any, vector: Any, scale: Any, out: Any, i: Any) -> Any:
-    """Write ``128 + round(vector * scale)``, cut to 1 to 255, as 16 bytes to ``out[i]``."""
+def quantized(typing: Any, x: Any, i: Any, n: Any, scale: Any, out: Any, j: Any) -> Any:
+    """Write ``128 + round(x * scale)``, cut to 1 to 255, as bytes.
+
+    For 16 `n` numbers from ``x[i]`` on, to ``out[j]`` and on; `n` is a constant.
+    """
+    count = n.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = builder.fmul(args[0], spread(builder, args[1]))
-        for sign, limit in ((">", constant(127)), ("<", constant(-127))):
-            value = builder.select(builder.fcmp_ordered(sign, value, limit), limit, value)
-        # at this size the last bit of a float is 1: the addition rounds, and the byte is there
-        whole = builder.bitcast(builder.fadd(value, constant(1.5 * 2**23 + 128)), INTS)
-        place = pointer(context, builder, signature.args[2], args[2], args[3])
-        write(builder, builder.trunc(whole, ir.VectorType(I8, LANES)), place)
+        start = pointer(context, builder, signature.args[0], args[0], args[1])
+        target = pointer(context, builder, signature.args[4], args[4], args[5])
+        factor = spread(builder, args[3])
+        for k in range(count):
+            value = builder.fmul(read(builder, moved(builder, start, LANES * k)), factor)
+            for sign, limit in ((">", constant(127)), ("<", constant(-127))):
+                value = builder.select(builder.fcmp_ordered(sign, value, limit), limit, value)
+            # at this size the last bit of a float is 1: the addition rounds, and the byte is there
+            whole = builder.bitcast(builder.fadd(value, constant(1.5 * 2**23 + 128)), INTS)
+            bytes_ = builder.trunc(whole, ir.VectorType(I8, LANES))
+            write(builder, bytes_, moved(builder, target, LANES * k))
         return context.get_dummy_value()
 
-    return types.void(f32x16, types.float32, out, types.int64), generate
+    index = types.int64
+    return types.void(x, index, n, types.float32, out, index), generate
 
 
 # ln 2 in two parts, and 1 / k! made slightly better for the range (Cephes, public constants)
