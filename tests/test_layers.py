@@ -83,6 +83,16 @@ def test_heavy_packages_stay_where_they_belong(path):
             assert part in CONFINED[package], f"{part} imports {package}"
 
 
+def test_only_the_network_operator_needs_torch():
+    folder = ROOT / "augmentation"
+    users = [
+        path.name
+        for path in folder.glob("*.py")
+        if {"torch", "embcompress.training"} & {*imports(path)}
+    ]
+    assert users == ["mlp.py"]
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_modules_are_small(path):
     assert len(path.read_text("utf-8").splitlines()) <= 450

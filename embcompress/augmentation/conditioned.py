@@ -56,7 +56,7 @@ class ParameterConditioned(Operator):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "features": [StrOptions({"polynomial", "fourier"})],
         "degree": [Interval(Integral, 1, None, closed="left")],
-        "penalty": [Interval(Real, 0, None, closed="neither"), StrOptions({"loo", "gcv"})],
+        "penalty": [Interval(Real, 0, None, closed="right"), StrOptions({"loo", "gcv"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
     }
     _arrays: ClassVar[tuple[str, ...]] = (

@@ -19,7 +19,7 @@ __all__ = ["LowRank", "ResidualRidge"]
 Floats = npt.NDArray[np.floating]
 
 _RIDGE: dict[str, list[Any]] = {
-    "penalty": [Interval(Real, 0, None, closed="neither"), StrOptions({"loo", "gcv"})],
+    "penalty": [Interval(Real, 0, None, closed="right"), StrOptions({"loo", "gcv"})],
     "n_components": [Interval(Integral, 1, None, closed="left"), None],
 }
 

@@ -96,6 +96,8 @@ def load(path: str | os.PathLike[str]) -> EmbeddingAugmenter:
         augmenter = EmbeddingAugmenter(**parameters)
         augmenter._validate_params()
         augmenter.names_ = [str(entry["name"]) for entry in entries]
+        report = _json(file, "report")
+        augmenter.report_ = {name: report[name] for name in augmenter.names_}
         augmenter.operators_, augmenter.noises_ = {}, {}
         for i, entry in enumerate(entries):
             operator = _read_operator(file, i, entry["operator"], n_features)
@@ -106,7 +108,6 @@ def load(path: str | os.PathLike[str]) -> EmbeddingAugmenter:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FormatError(f"{file.path}: entries do not fit an augmenter: {error}") from error
     augmenter.n_features_in_, augmenter.n_pairs_ = n_features, file.integer("n_pairs")
-    augmenter.report_ = _json(file, "report")
     return augmenter
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from embcompress._version import __version__
-from embcompress.cli import compress, convert, evaluate, prune, query
+from embcompress.cli import augment, compress, convert, evaluate, prune, query, train_head
 
 __all__ = ["app", "main"]
 
@@ -39,6 +39,8 @@ app.command("search")(query.search)
 app.command("analogy")(query.analogy)
 app.command("export")(convert.export)
 app.command("convert")(convert.convert)
+app.add_typer(augment.app, name="augment")
+app.command("train-head")(train_head.train_head)
 app.command("prune")(prune.prune)
 app.command("evaluate")(evaluate.evaluate)
 app.command("benchmark")(evaluate.benchmark)

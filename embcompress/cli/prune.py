@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from embcompress.cli._arguments import JsonFlag, check_output
+from embcompress.cli._labelled import read_labelled, split_rows
 from embcompress.cli._output import print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def prune(
     from embcompress import heads  # says how to install torch, if it is not there
 
     head = heads.load(input)
-    parts = None if data is None else _split(*_read(data), holdout, seed)
+    parts = None if data is None else split_rows(*read_labelled(data), holdout, seed)
     if apply_masks is None:
         assert recipe is not None, "checked above"
         small = _by_recipe(head, recipe, rate, parts, epochs, seed)
@@ -145,53 +146,6 @@ def _check_options(
         raise ValueError("--data is needed; only --recipe privacy-preserving can do without")
     if not 0 < holdout < 1:
         raise ValueError(f"--holdout {holdout} must be between 0 and 1")
-
-
-def _read(path: Path) -> tuple[Array, Array]:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        # opened here: numpy would leave a file open that is not an archive
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            missing = [name for name in ("X", "y") if name not in getattr(file, "files", ())]
-            if missing:
-                there = ", ".join(getattr(file, "files", ())) or "none"
-                raise ValueError(f"{path}: no array {' and '.join(missing)}; arrays: {there}")
-            X, y = file["X"], file["y"]
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if str(error).startswith(str(path)):
-            raise
-        raise ValueError(
-            f"{path}: not an .npz file of plain arrays X and y ({error}); make it by "
-            "numpy.savez(path, X=X, y=y)"
-        ) from error
-    if X.ndim < 2 or y.ndim != 1 or len(X) != len(y):
-        raise ValueError(
-            f"{path}: X has shape {X.shape} and y {y.shape}; rows of X and as many labels are "
-            "needed"
-        )
-    return X, y
-
-
-def _split(X: Array, y: Array, share: float, seed: int) -> dict[str, tuple[Array, Array]]:
-    """Rows to train with, and rows kept aside: the same share of every class."""
-    import numpy as np
-
-    order = np.random.default_rng(seed).permutation(len(y))
-    _, classes = np.unique(y[order], return_inverse=True)
-    aside = np.zeros(len(y), dtype=bool)
-    for number in range(classes.max(initial=-1) + 1):
-        rows = order[classes == number]
-        # of every class at least one row is left to train with
-        aside[rows[: min(len(rows) - 1, round(share * len(rows)))]] = True
-    if not aside.any():
-        raise ValueError(
-            f"{len(y)} rows are too few to keep {share:g} of each class aside; give a larger "
-            "--holdout or more rows"
-        )
-    return {"train": (X[~aside], y[~aside]), "aside": (X[aside], y[aside])}
 
 
 def _by_recipe(
