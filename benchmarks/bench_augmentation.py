@@ -12,6 +12,7 @@ processor time the first time, the rest as long again. SqueezeNet needs h5py.
 from __future__ import annotations
 
 import argparse
+import csv
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from _augmentation_data import BACKBONES, KINDS, check_features, labels, view_features
 from _comparison import Task, Way, classical, fitted, make_task, none, raw, score, train
-from _rows import write_rows
+from _rows import RESULTS, write_rows
 
 from embcompress.augmentation import GainRidge, LowRank, ResidualRidge
 
@@ -144,23 +145,48 @@ def accuracy(options: argparse.Namespace) -> Rows:
     return rows
 
 
+def costs_and_displacements(options: argparse.Namespace) -> Rows:
+    """Computation of ten views, and what operators leave unexplained."""
+    rows: Rows = []
+    for backbone in BACKBONES:
+        task = next(tasks(backbone, "fixed", CLASSES["all"], 20, 1))
+        rows += costs.computation(backbone, task) + costs.displacements(backbone, task)
+    return rows
+
+
+def pruned(options: argparse.Namespace) -> Rows:
+    """An augmented head, pruned and compiled."""
+    part = "validation" if options.validate else "report"
+    return costs.pruned(list(tasks("mobilenet_v2", "fixed", CLASSES[part], 20, options.draws)))
+
+
+PARTS = {"accuracy": accuracy, "costs": costs_and_displacements, "pruned": pruned}
+
+
+def with_others(name: str, rows: Rows) -> Rows:
+    """The rows, and those of parts that were not measured anew."""
+    path, parts = RESULTS / f"{name}.csv", {row["part"] for row in rows}
+    if not path.exists():
+        return rows
+    with path.open(newline="", encoding="utf-8") as file:
+        kept = [row for row in csv.DictReader(file) if row["part"] not in parts]
+    return [*kept, *rows]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--validate", action="store_true", help="on the classes for choices")
+    parser.add_argument("--only", choices=PARTS, help="one part; other rows stay")
     parser.add_argument("--draws", type=int, default=DRAWS)
     options = parser.parse_args(arguments)
     start = time.process_time()
     check_features()
-    rows = accuracy(options)
-    if not options.validate:
-        for backbone in BACKBONES:
-            task = next(tasks(backbone, "fixed", CLASSES["all"], 20, 1))
-            rows += costs.computation(backbone, task) + costs.displacements(backbone, task)
-        several = tasks("mobilenet_v2", "fixed", CLASSES["report"], 20, 3)
-        rows += costs.pruned(list(several))
+    rows = [row for name, part in PARTS.items() if options.only in (None, name)
+            for row in part(options)]  # fmt: skip
     print(f"{time.process_time() - start:.0f} s of processor time")
-    write_rows("augmentation_validation" if options.validate else "augmentation", rows)
+    name = "augmentation_validation" if options.validate else "augmentation"
+    write_rows(name, with_others(name, rows))
 
 
 if __name__ == "__main__":
