@@ -1,4 +1,4 @@
-"""Questions of TREC as mean word vectors, and raw augmentations of their words."""
+"""Sentences as mean word vectors, and raw augmentations of their words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = [
     "TRANSFORMS",
     "WordVectors",
     "drop",
-    "load_questions",
+    "load_sentences",
     "swap",
     "synonyms",
     "transform_all",
@@ -126,29 +126,32 @@ def transform_all(
     ]
 
 
-def load_questions(data: Path) -> tuple[list[Words], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Words and labels of TREC, and which are of its test part.
+def load_sentences(
+    data: Path, name: str = "stsa.binary.train", n: int | None = None
+) -> tuple[list[Words], npt.NDArray[np.int64]]:
+    """Words and labels of a file of ``label text`` lines.
 
     Parameters
     ----------
     data : Path
         Folder with ``text/sentences``.
+    name : str
+        Name of the file.
+    n : int, optional
+        How many of them, drawn with a fixed seed. Default: all.
 
     Returns
     -------
     sentences : list of list of str
         Lower case, one word at least.
     labels : ndarray of int64
-        Six kinds of answers.
-    is_test : ndarray of bool
     """
-    sentences, labels, is_test = [], [], []
-    for part in ("train", "test"):
-        path = data / "text" / "sentences" / f"TREC.{part}.all"
-        for line in path.read_text(encoding="latin-1").splitlines():
-            label, _, text = line.partition(" ")
-            if text.split():
-                sentences.append(text.lower().split())
-                labels.append(int(label))
-                is_test.append(part == "test")
-    return sentences, np.array(labels), np.array(is_test)
+    sentences, labels = [], []
+    text = (data / "text" / "sentences" / name).read_text(encoding="latin-1")
+    for line in text.splitlines():
+        label, _, words = line.partition(" ")
+        if label.isdigit() and words.split():
+            sentences.append(words.lower().split())
+            labels.append(int(label))
+    order = np.random.default_rng(0).permutation(len(sentences))[:n]
+    return [sentences[i] for i in order], np.array(labels)[order]
