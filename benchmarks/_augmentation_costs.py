@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,19 +10,16 @@ import numpy as np
 from _augmentation_data import data_folder
 from _backbones import count_macs, load_backbone
 from _comparison import Task, fit_augmenter, score
+from _heads import augmented_heads
 from _photographs import embed, load_flowers
 from _timing import interleaved
 from _transforms import FIXED
 
-from embcompress import runtime
-from embcompress.augmentation import AugmentedBatches, LowRank
-from embcompress.heads import LinearHead
-from embcompress.pruning import Unstructured
+from embcompress.augmentation import LowRank
 
 __all__ = ["computation", "displacements", "pruned"]
 
 VIEWS = 10
-RATE = 10
 _TIMED_IMAGES = 60
 OPERATORS: dict[str, Any] = {
     "default": "gainridge",
@@ -82,7 +78,8 @@ def displacements(backbone: str, task: Task) -> Rows:
         report = fit_augmenter(task, operator=OPERATORS[name]).report_
         rows += [
             {
-                "part": "displacement", "backbone": backbone, "method": name, "transform": transform,
+                "part": "displacement", "backbone": backbone, "method": name,
+                "transform": transform,
                 **{key: entry[key] for key in ("rho", "rel", "cosine", "cosine_identity")},
             }
             for transform, entry in report.items()
@@ -91,30 +88,15 @@ def displacements(backbone: str, task: Task) -> Rows:
 
 
 def pruned(tasks: Sequence[Task]) -> Rows:
-    """A linear head trained on a stream of views, pruned ten times and compiled; means."""
+    """A head trained on a stream of views, pruned ten times and compiled; means over tasks."""
     found: dict[str, list[dict[str, float]]] = {}
     for task in tasks:
-        augmenter = fit_augmenter(task)
-        stream = AugmentedBatches(augmenter, task.X, task.y, n_views=6, random_state=task.seed)
-        head = LinearHead(max_epochs=60, random_state=task.seed)
-        head.fit_batches(stream, classes=np.unique(task.y))
-        plain = LinearHead(max_epochs=60, random_state=task.seed).fit(task.X, task.y)
-        X, y = augmenter.fit_resample(task.X, task.y)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            smaller = head.prune(Unstructured(0.9), X, y, rate=RATE, finetune_epochs=30)
-        program = runtime.compile(smaller)
-        for name, predict in {
-            "head without augmentation": plain.predict,
-            "head on a stream of views": head.predict,
-            "pruned 10x": smaller.predict,
-            "pruned 10x, compiled": lambda Z, p=program, c=head.classes_: c[p(Z).argmax(axis=1)],
-        }.items():
+        for name, predict in augmented_heads(task).items():
             found.setdefault(name, []).append(score(predict, task))
     return [
         {
-            "part": "pruned", "backbone": "mobilenet_v2", "method": name, "shots": 20,
-            "n_draws": len(scores),
+            "part": "pruned", "backbone": "mobilenet_v2", "method": name,
+            "shots": len(tasks[0].y) // len(np.unique(tasks[0].y)), "n_draws": len(scores),
             **{key: float(np.mean([s[key] for s in scores])) for key in ("clean", "augmented")},
         }
         for name, scores in found.items()

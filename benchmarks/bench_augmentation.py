@@ -56,7 +56,9 @@ CLASSES = {"validation": range(1, 17, 2), "report": range(0, 17, 2), "all": rang
 Rows = list[dict[str, Any]]
 
 
-def split(classes: Sequence[int], shots: int, seed: int) -> tuple[npt.NDArray[np.int64], ...]:
+def split(
+    classes: Sequence[int], shots: int, seed: int, n_unlabelled: int = UNLABELLED
+) -> tuple[npt.NDArray[np.int64], ...]:
     """Training, unlabelled and test images of one draw; no image is in two of them.
 
     Parameters
@@ -65,6 +67,7 @@ def split(classes: Sequence[int], shots: int, seed: int) -> tuple[npt.NDArray[np
     shots : int
         Training images of each class, up to 20: fewer are the first of more.
     seed : int
+    n_unlabelled : int
 
     Returns
     -------
@@ -77,26 +80,37 @@ def split(classes: Sequence[int], shots: int, seed: int) -> tuple[npt.NDArray[np
         training.append(order[:20][:shots])
         rest.append(order[20:])
     others = random.permutation(np.concatenate(rest))
-    return np.concatenate(training), others[:UNLABELLED], others[UNLABELLED:]
+    return np.concatenate(training), others[:n_unlabelled], others[n_unlabelled:]
 
 
 def tasks(
-    backbone: str, kind: str, classes: Sequence[int], shots: int, n_draws: int
+    backbone: str,
+    kind: str,
+    classes: Sequence[int],
+    shots: int,
+    n_draws: int,
+    n_unlabelled: int = UNLABELLED,
 ) -> Iterator[Task]:
     """The task of each draw."""
     features = view_features(backbone)["features"]
     views = {name: view_features(backbone, kind, name)["features"] for name in KINDS[kind]}
     for seed in range(n_draws):
-        rows = split(classes, shots, seed)
+        rows = split(classes, shots, seed, n_unlabelled)
         yield make_task(features, views, labels(), rows, nonnegative=True, seed=seed)
 
 
 def compare(
-    backbone: str, kind: str, part: str, shots: int, methods: Mapping[str, Way], n_draws: int
+    backbone: str,
+    kind: str,
+    part: str,
+    shots: int,
+    methods: Mapping[str, Way],
+    n_draws: int,
+    n_unlabelled: int = UNLABELLED,
 ) -> Rows:
     """Accuracy of all methods at one number of images a class."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in methods}
-    for task in tasks(backbone, kind, CLASSES[part], shots, n_draws):
+    for task in tasks(backbone, kind, CLASSES[part], shots, n_draws, n_unlabelled):
         for name, way in methods.items():
             found[name].append(score(train(way(task)), task))
     rows = []
@@ -107,7 +121,8 @@ def compare(
         rows.append(
             {
                 "part": "accuracy", "classes": part, "views": kind, "backbone": backbone,
-                "shots": shots, "method": name, "n_draws": n_draws, "kept": kept,
+                "shots": shots, "method": name, "n_draws": n_draws,
+                "n_pairs": n_unlabelled, "kept": kept,
                 "kept_low": low, "kept_high": high, **mean,
             }
         )  # fmt: skip
@@ -145,6 +160,19 @@ def accuracy(options: argparse.Namespace) -> Rows:
     return rows
 
 
+def pairs(options: argparse.Namespace) -> Rows:
+    """All 17 classes with more and fewer unlabelled images, on the same kind of test images."""
+    names = ("none", "raw", "default", "default, strength 1.2", "matched noise")
+    methods = {name: METHODS[name] for name in names}
+    rows = [
+        row
+        for n_pairs in (150, 600)
+        for shots in (5, 20)
+        for row in compare("mobilenet_v2", "fixed", "all", shots, methods, options.draws, n_pairs)
+    ]
+    return [{**row, "part": "pairs"} for row in rows]
+
+
 def costs_and_displacements(options: argparse.Namespace) -> Rows:
     """Computation of ten views, and what operators leave unexplained."""
     rows: Rows = []
@@ -160,7 +188,7 @@ def pruned(options: argparse.Namespace) -> Rows:
     return costs.pruned(list(tasks("mobilenet_v2", "fixed", CLASSES[part], 20, options.draws)))
 
 
-PARTS = {"accuracy": accuracy, "costs": costs_and_displacements, "pruned": pruned}
+PARTS = {"accuracy": accuracy, "pairs": pairs, "costs": costs_and_displacements, "pruned": pruned}
 
 
 def with_others(name: str, rows: Rows) -> Rows:

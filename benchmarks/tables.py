@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import tables_augmentation as augmentation
 import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
@@ -159,6 +160,15 @@ def commands(rows: list[Row]) -> str:
 
 # name of a table -> file of results, maker
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
+    "augmentation-accuracy": ("augmentation", augmentation.accuracy),
+    "augmentation-all": ("augmentation", augmentation.accuracy_all),
+    "augmentation-cost": ("augmentation", augmentation.cost),
+    "augmentation-curve": ("augmentation", augmentation.curve),
+    "augmentation-displacement": ("augmentation", augmentation.displacement),
+    "augmentation-kept": ("augmentation", augmentation.kept),
+    "augmentation-pairs": ("augmentation", augmentation.pairs),
+    "augmentation-pruned": ("augmentation", augmentation.pruned),
+    "augmentation-random": ("augmentation", augmentation.accuracy_random),
     "commands": ("open", commands),
     "compress": ("compress", compress),
     "index": ("index", index),

@@ -100,7 +100,10 @@ _ABOUT_COST = (
     "Accuracy on test photographs that were really transformed, mean over the transforms, and on "
     "clean ones, against the computation for one training photograph with all of its views."
 )
-_ABOUT_HEAD = "A linear head, trained on fresh views in each epoch; augmented test photographs."
+_ABOUT_HEAD = (
+    "A head with a hidden layer, trained on fresh views in each epoch: accuracy on augmented test "
+    "photographs of one split."
+)
 
 
 def _section(title: str, text: str, body: str) -> str:

@@ -13,23 +13,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from _backbones import BACKBONES, count_macs, load_backbone
 from _comparison import Task, classical, fit_augmenter, fitted, make_task, none, raw, score, train
+from _heads import augmented_heads
 from _page import Result, page
 from _photographs import Flowers, embed, load_flowers
 from _transforms import FIXED, RANDOM
-
-from embcompress import runtime
-from embcompress.augmentation import AugmentedBatches
-from embcompress.heads import LinearHead
-from embcompress.pruning import Unstructured
 
 METHODS = {
     "no augmentation": none,
@@ -85,30 +79,6 @@ def compare(tasks: Sequence[Task], macs: int) -> list[Result]:
     return results
 
 
-def deploy(task: Task, rate: float = 10) -> dict[str, float]:
-    """Train a head on a stream of augmented embeddings, prune and compile it; accuracies."""
-    augmenter = fit_augmenter(task)
-    stream = AugmentedBatches(augmenter, task.X, task.y, n_views=4, random_state=0)
-    head = LinearHead(max_epochs=60, random_state=0)
-    head.fit_batches(stream, classes=np.unique(task.y))
-    X, y = augmenter.fit_resample(task.X, task.y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        smaller = head.prune(Unstructured(0.9), X, y, rate=rate, finetune_epochs=40)
-    program = runtime.compile(smaller)
-
-    def compiled(Z: Any) -> Any:
-        logits = program(Z)
-        return smaller.classes_[logits.argmax(axis=1)]
-
-    predict: dict[str, Callable[[Any], Any]] = {
-        "trained on a stream of views": head.predict,
-        f"pruned {rate:g}x": smaller.predict,
-        f"pruned {rate:g}x and compiled": compiled,
-    }
-    return {name: score(each, task)["augmented"] for name, each in predict.items()}
-
-
 def arguments_of(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -154,7 +124,10 @@ def main(arguments: Sequence[str] | None = None) -> list[Result]:
     augmenter = fit_augmenter(tasks[0])
     cost = augmenter.cost(macs, len(tasks[0].X), n_views=10)
     say(f"10 views: {cost['total']:.1f}x fewer MACs in all, {cost['per_view']:.0f}x for each view")
-    heads = deploy(tasks[0])
+    heads = {
+        name: score(predict, tasks[0])["augmented"]
+        for name, predict in augmented_heads(tasks[0]).items()
+    }
     for name, accuracy in heads.items():
         say(f"head {name}: augmented {accuracy:.3f}")
     if options.output:
