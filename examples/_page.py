@@ -20,7 +20,9 @@ from embcompress.report.svg import Bar, Point, Series, bar_chart, line_chart
 __all__ = ["Result", "page"]
 
 _SIDE = 112
+# names at the edge of a plot may reach into the padding of its card
 _PICTURES = """
+figure>svg{overflow:visible}
 .views{display:grid;grid-template-columns:repeat(auto-fill,minmax(5.5rem,1fr));gap:.5rem;
 margin:0 0 .75rem}
 .views figure{padding:.35rem}

@@ -165,7 +165,7 @@ def test_report_is_of_pairs_held_out():
     Z, views = linear_pairs(200, 6, noise=0.3)
     augmenter = EmbeddingAugmenter(random_state=0).fit(Z, {"a": views})
     entry = augmenter.report_["a"]
-    assert (entry["n_pairs"], entry["operator"], entry["macs"]) == (40, "ResidualRidge", 36)
+    assert (entry["n_pairs"], entry["operator"], entry["macs"]) == (40, "GainRidge", 42)
     moved = np.square(views - Z).sum() / np.square(Z - Z.mean(axis=0)).sum()
     assert entry["rel"] == pytest.approx(moved, rel=0.3)
     assert entry["cosine_identity"] < entry["cosine"] < 1
@@ -186,7 +186,7 @@ def test_warnings():
     assert "unexplained (1 is no better than no augmentation): 'a' " in messages
     assert "30 pairs are few for 100 dimensions" in messages
     assert all(w.filename == __file__ for w in caught)
-    with pytest.warns(UserWarning, match="has 2 pairs, ResidualRidge needs at least 3: Offset"):
+    with pytest.warns(UserWarning, match="has 2 pairs, GainRidge needs at least 3: Offset"):
         augmenter = EmbeddingAugmenter().fit(Z[:2, :4], {"a": Z[:2, :4] + 1})
     np.testing.assert_allclose(augmenter.transform(Z[:, :4], "a"), Z[:, :4] + 1)
 
@@ -216,14 +216,14 @@ def test_strengths_of_the_raw_transform():
     np.testing.assert_allclose(out, views, atol=0.05)
     with pytest.raises(ValueError, match="params are those of one operator; give its name"):
         augmenter.transform(Z, params=1.0)
-    with pytest.raises(ValueError, match="ResidualRidge takes no params"):
+    with pytest.raises(ValueError, match="GainRidge takes no params"):
         augmenter.transform(Z, "mirror", params=1.0)
 
 
 def test_cost():
     _, augmenter = fitted(d=8)
     cost = augmenter.cost(1e6, n=100, epochs=10)
-    macs = 64
+    macs = 64 + 8
     assert cost["raw_cached"] == 100 * 3 * 1e6
     assert cost["raw_fresh"] == 100 * 10 * 1e6
     assert cost["embedding"] == 100 * (1e6 + 2 * macs)
@@ -292,7 +292,7 @@ def test_damaged_files(tmp_path):
             EmbeddingAugmenter.load(path)
     other = {**file.metadata, "operators": file.metadata["operators"].replace("Ridge", "Magic")}
     save_container(path, tensors, kind="augmenter", metadata=other)
-    with pytest.raises(FormatError, match="unknown operator 'ResidualMagic'"):
+    with pytest.raises(FormatError, match="unknown operator 'GainMagic'"):
         EmbeddingAugmenter.load(path)
 
 
@@ -319,11 +319,11 @@ def test_errors():
         EmbeddingAugmenter().fit(Z, {"flip": views[:-1]})
     with pytest.raises(ValueError, match="Input 'flip' contains NaN"):
         EmbeddingAugmenter().fit(Z, {"flip": np.where(Z > 1, np.nan, Z)})
-    with pytest.raises(ValueError, match="unknown operator 'best'; known are 'ridge', 'lowrank'"):
+    with pytest.raises(ValueError, match="unknown operator 'best'; known are 'gainridge', 'ridge'"):
         EmbeddingAugmenter("best").fit(Z, {"flip": views})
     with pytest.raises(ValueError, match="operator has no entry for 'flip': flop"):
         EmbeddingAugmenter({"flop": "ridge"}).fit(Z, {"flip": views})
-    with pytest.raises(TypeError, match="operator=3 is not an operator; give one of 'ridge'"):
+    with pytest.raises(TypeError, match="operator=3 is not an operator; give one of 'gainridge'"):
         EmbeddingAugmenter(3).fit(Z, {"flip": views})
     for strength in ((2, 1), (1, 2, 3), np.inf, np.zeros(7)):
         with pytest.raises(ValueError, match="strength"):
