@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list:
         for name, path in known.items():
-            print(f"{name:14}{first_line(path)}")
+            print(f"{name:16}{first_line(path)}")
         return 0
     unknown = [name for name in options.names if name not in known]
     if unknown:

@@ -21,6 +21,7 @@ import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 import tables_runtime as runtime
+import tables_transfer as transfer
 from _markdown import Row, markdown, number
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,15 +161,16 @@ def commands(rows: list[Row]) -> str:
 
 # name of a table -> file of results, maker
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
-    "augmentation-accuracy": ("augmentation", augmentation.accuracy),
-    "augmentation-all": ("augmentation", augmentation.accuracy_all),
-    "augmentation-cost": ("augmentation", augmentation.cost),
-    "augmentation-curve": ("augmentation", augmentation.curve),
-    "augmentation-displacement": ("augmentation", augmentation.displacement),
-    "augmentation-kept": ("augmentation", augmentation.kept),
-    "augmentation-pairs": ("augmentation", augmentation.pairs),
-    "augmentation-pruned": ("augmentation", augmentation.pruned),
-    "augmentation-random": ("augmentation", augmentation.accuracy_random),
+    "augment-speed": ("augment_speed", augmentation.speed),
+    "augmentation-accuracy": ("augmentation", transfer.accuracy),
+    "augmentation-all": ("augmentation", transfer.accuracy_all),
+    "augmentation-cost": ("augmentation", transfer.cost),
+    "augmentation-curve": ("augmentation", transfer.curve),
+    "augmentation-displacement": ("augmentation", transfer.displacement),
+    "augmentation-kept": ("augmentation", transfer.kept),
+    "augmentation-pairs": ("augmentation", transfer.pairs),
+    "augmentation-pruned": ("augmentation", transfer.pruned),
+    "augmentation-random": ("augmentation", transfer.accuracy_random),
     "commands": ("open", commands),
     "compress": ("compress", compress),
     "index": ("index", index),

@@ -40,13 +40,23 @@ def folder(tmp_path_factory):
     np.savez(folder / "data.npz", X=Z, y=y)
     (folder / "labels.txt").write_text("\n".join(y) + "\n")
     np.save(folder / "labels.npy", y)
-    works("augment", "fit", folder / "pairs.npz", "-o", folder / "a.safetensors")
+    works(
+        "augment",
+        "fit",
+        folder / "pairs.npz",
+        "-o",
+        folder / "a.safetensors",
+        "--operator",
+        "ridge",
+    )
     return folder
 
 
 def test_fit(folder, tmp_path):
     target = tmp_path / "a.safetensors"
-    out = works("augment", "fit", folder / "pairs.npz", "-o", target).splitlines()
+    out = works(
+        "augment", "fit", folder / "pairs.npz", "-o", target, "--operator", "ridge"
+    ).splitlines()
     assert out[0].split() == [
         "augmentation", "operator", "unexplained", "strength", "cosine", "without",
     ]  # fmt: skip
@@ -60,6 +70,14 @@ def test_fit(folder, tmp_path):
     assert summary["operators"]["flip"]["operator"] == "LowRank"
     loaded = EmbeddingAugmenter.load(target)
     assert (loaded.noise, loaded.normalize, loaded.names_) == ("bank", True, ["flip"])
+
+
+def test_operators_have_their_names():
+    from embcompress.augmentation.forms import FORMS
+    from embcompress.cli.augment import OperatorName
+
+    # the form by strength is chosen where the pairs have strengths
+    assert {str(name) for name in OperatorName} == set(FORMS) - {"conditioned"}
 
 
 def test_weak_operators_are_noted(folder, tmp_path):

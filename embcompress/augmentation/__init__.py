@@ -12,6 +12,7 @@ from embcompress.augmentation.cache import EmbeddingCache, storage_report
 from embcompress.augmentation.calibration import Calibrated
 from embcompress.augmentation.conditioned import ParameterConditioned
 from embcompress.augmentation.costs import compute_cost
+from embcompress.augmentation.fitting import operator_report
 from embcompress.augmentation.gains import GainRidge
 from embcompress.augmentation.isda import ClassCovariance, isda_logits
 from embcompress.augmentation.labels import to_weighted
@@ -21,15 +22,14 @@ from embcompress.augmentation.mixing import (
     Extrapolate,
     Interpolate,
     Mixup,
-    Slerp,
     Smote,
-    slerp,
 )
 from embcompress.augmentation.mlp import ResidualMLP
 from embcompress.augmentation.operations import ChannelAffine, GaussianNoise, Operation
 from embcompress.augmentation.policies import Compose, OneOf
 from embcompress.augmentation.sampler import EmbeddingSampler
 from embcompress.augmentation.simple import Diagonal, DisplacementBank, Offset
+from embcompress.augmentation.spherical import Slerp, slerp
 from embcompress.augmentation.streams import AugmentedBatches
 from embcompress.augmentation.views import embed_inputs
 
@@ -63,6 +63,7 @@ __all__ = [
     "compute_cost",
     "embed_inputs",
     "isda_logits",
+    "operator_report",
     "slerp",
     "storage_report",
     "to_weighted",

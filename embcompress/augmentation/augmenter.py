@@ -167,11 +167,11 @@ class EmbeddingAugmenter(BaseEstimator):
         """
         self._validate_params()
         strengths(self.strength, 1, np.random.default_rng(0))  # a bad range is refused here
-        rows: Floats = validate_data(self, Z, dtype=[np.float64, np.float32])
+        rows = self._rows(Z, reset=True)
         if not views:
             raise ValueError("views is empty; give {name: embeddings of the augmented inputs}")
         sources = Sources(rows)
-        pairs = [_make_pairs(sources, str(name), given) for name, given in views.items()]
+        pairs = [Pairs.given(sources, str(name), view) for name, view in views.items()]
         random = generator(self.random_state)
         fitted = fit_all(self, pairs, random)
         self.report_ = held_out_report(self, pairs, fitted, random)
@@ -198,9 +198,8 @@ class EmbeddingAugmenter(BaseEstimator):
         Parameters
         ----------
         embed : callable
-            Batch of raw inputs -> embeddings of shape (b, d). Gets a part of `raw_inputs`, or of
-            its views in the same form: an array, a tensor, a list. In evaluation mode, with the
-            same preprocessing for inputs and views.
+            Batch of raw inputs, or of views in the same form (array, tensor, list) -> embeddings
+            (b, d). In evaluation mode, with the same preprocessing for both.
         raw_inputs : array, tensor or sequence
         transforms : mapping of str to callable
             Name -> function of one raw input that gives its augmented view; or a tuple
@@ -343,18 +342,11 @@ class EmbeddingAugmenter(BaseEstimator):
         Parameters
         ----------
         Z : array of shape (n, d), or EmbeddingCache
-        y : array-like of shape (n,)
-        batch_size, n_views, shuffle
+        y, batch_size, n_views, shuffle, random_state
             As in :class:`AugmentedBatches`.
         p_keep : float, optional
             Probability that a row stays as it is. Default: ``1 / (1 + number of operators)``,
             the mixture of :meth:`fit_resample`.
-        random_state : int, Generator or None
-            Default: that of the constructor.
-
-        Returns
-        -------
-        AugmentedBatches
         """
         check_is_fitted(self)
         return AugmentedBatches(
@@ -382,20 +374,14 @@ class EmbeddingAugmenter(BaseEstimator):
         n_views: int | None = None,
         n_fit: int = 0,
     ) -> dict[str, float]:
-        """Computation against augmentation of raw inputs; see :func:`compute_cost`.
+        """Computation against augmentation of raw inputs.
 
         Parameters
         ----------
-        backbone_macs : float
-            Of one input, one multiply-accumulate counted once.
-        n : int
-            Inputs to train with.
-        epochs : int, default 1
+        backbone_macs, n, epochs, n_fit
+            As in :func:`compute_cost`.
         n_views : int, optional
             Default: as :meth:`fit_resample`.
-        n_fit : int, default 0
-            Inputs that the pairs cost on the same device beyond the `n`; 0 where operators were
-            fitted elsewhere.
 
         Returns
         -------
@@ -425,9 +411,12 @@ class EmbeddingAugmenter(BaseEstimator):
 
     def _check(self, Z: Any) -> Floats:
         check_is_fitted(self)
+        return self._rows(Z, reset=False)
+
+    def _rows(self, Z: Any, *, reset: bool) -> Floats:
         if getattr(Z, "dtype", None) == np.float16:
             Z = np.asarray(Z, dtype=np.float32)
-        return validate_data(self, Z, dtype=[np.float64, np.float32], reset=False)
+        return validate_data(self, Z, dtype=[np.float64, np.float32], reset=reset)
 
     def _generator(self, random_state: Any) -> np.random.Generator:
         return generator(self.random_state if random_state is None else random_state)
@@ -436,8 +425,3 @@ class EmbeddingAugmenter(BaseEstimator):
         if name not in self.names_:
             raise ValueError(f"no operator is called {name!r}; fitted are {', '.join(self.names_)}")
         return self.names_.index(name)
-
-
-def _make_pairs(sources: Sources, name: str, given: Any) -> Pairs:
-    embeddings, params = given if isinstance(given, tuple) else (given, None)
-    return Pairs(sources, embeddings, params, name=name)

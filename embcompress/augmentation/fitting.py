@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.augmentation.base import Operator
+from embcompress.augmentation.base import Operator, generator
 from embcompress.augmentation.diagnostics import OperatorReport, describe
 from embcompress.augmentation.forms import choose
 from embcompress.augmentation.linear import share_left
@@ -17,7 +17,7 @@ from embcompress.augmentation.pairs import Pairs, Sources
 from embcompress.augmentation.residuals import ResidualNoise
 from embcompress.progress import ProgressBar
 
-__all__ = ["Fitted", "fit_all", "held_out_report", "to_held_out_size"]
+__all__ = ["Fitted", "fit_all", "held_out_report", "operator_report", "to_held_out_size"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -158,6 +158,53 @@ def _entry(figures: Mapping[str, float], fit: Fitted, n_pairs: int) -> OperatorR
         **figures, "n_pairs": n_pairs, "operator": type(fit.operator).__name__, "macs": macs,
     }  # fmt: skip
     return cast(OperatorReport, entry)
+
+
+def operator_report(
+    augmenter: Any,
+    Z: Any,
+    views: Mapping[str, Any],
+    *,
+    predict: Callable[[Floats], Any] | None = None,
+    random_state: Any = 0,
+) -> dict[str, dict[str, Any]]:
+    """Measure a fitted augmenter on other pairs, such as those of classes that it has not seen.
+
+    Parameters
+    ----------
+    augmenter : EmbeddingAugmenter
+    Z : array-like of shape (m, d)
+    views : mapping of str to array-like
+        As in :meth:`EmbeddingAugmenter.fit`; names that were fitted.
+    predict : callable, optional
+        Embeddings -> labels, such as ``head.predict``. Then ``agreement`` is the share of views
+        for which it says the same of the predicted and of the true embedding, and
+        ``agreement_identity`` that of the embedding without the operator.
+    random_state : int, Generator or None, default 0
+        For operators that draw.
+
+    Returns
+    -------
+    dict of str to dict
+        Entries of :class:`OperatorReport`, without noise, and the agreements.
+    """
+    random = generator(random_state)
+    sources = Sources(augmenter._check(Z))
+    report: dict[str, dict[str, Any]] = {}
+    for name, view in views.items():
+        pairs = Pairs.given(sources, str(name), view)
+        fit = Fitted(augmenter.operators_[augmenter.names_[augmenter._index(name)]], None)
+        truth: Floats = sources.Z + pairs.displacements
+        predicted = np.broadcast_to(_predict(fit.operator, pairs, random), truth.shape)
+        entry = dict(_entry(describe(sources.Z, truth, predicted), fit, pairs.n))
+        if predict is not None:
+            said = [np.asarray(predict(rows)) for rows in truth]
+            ours = [np.asarray(predict(np.ascontiguousarray(rows))) for rows in predicted]
+            before = np.asarray(predict(sources.Z))
+            entry["agreement"] = float(np.mean([a == b for a, b in zip(said, ours, strict=True)]))
+            entry["agreement_identity"] = float(np.mean([a == before for a in said]))
+        report[str(name)] = entry
+    return report
 
 
 def to_held_out_size(

@@ -143,6 +143,9 @@ class ResidualRidge(Operator):
 class LowRank(Operator):
     """Reduced-rank regression of the displacement: :class:`ResidualRidge` of bounded rank.
 
+    Leaving a pair out does not change the directions, which were found with it, so `loo_` and the
+    chosen rank are a little too good; trust the held-out report of an augmenter.
+
     The ridge predictions ``C W = U S V^T`` keep their first `rank` right singular vectors:
     ``W V_r V_r^T``, stored as two thin matrices, 2 d rank multiply-accumulate steps a row.
 

@@ -104,6 +104,12 @@ class Pairs:
         self.displacements: Floats = flat.reshape(stack.shape) - Z
         self.params = None if params is None else _checked_params(params, stack.shape, name)
 
+    @classmethod
+    def given(cls, sources: Sources, name: str, view: Any) -> Pairs:
+        """Pairs of what users give for a name: embeddings, or a tuple of them and params."""
+        embeddings, params = view if isinstance(view, tuple) else (view, None)
+        return cls(sources, embeddings, params, name=name)
+
     @property
     def n(self) -> int:
         """Number of inputs."""

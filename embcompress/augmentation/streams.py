@@ -107,6 +107,7 @@ class AugmentedBatches:
             if np.ndim(labels) == 2 and y.ndim == 1:
                 y = as_soft(y, self.classes)
             X = X.astype(np.result_type(X, views), copy=False)
-            X[changed], y = views, y.copy()
+            # longer names of classes may come out of label maps
+            X[changed], y = views, y.astype(np.result_type(y, np.asarray(labels)))
             y[changed] = labels
         return (X, y) if y.ndim == 1 else to_weighted(X, y, self.classes)

@@ -28,6 +28,7 @@ app = typer.Typer(
 class OperatorName(StrEnum):
     """Operators by the name they have on the command line."""
 
+    gainridge = "gainridge"
     ridge = "ridge"
     lowrank = "lowrank"
     diagonal = "diagonal"
@@ -64,9 +65,10 @@ def fit(
         Path,
         typer.Option("-o", "--output", help="File to write (.safetensors).", show_default=False),
     ],
-    operator: Annotated[OperatorName, typer.Option(help="Form of the operators.")] = (
-        OperatorName.ridge
-    ),
+    operator: Annotated[
+        OperatorName | None,
+        typer.Option(help="Form of the operators.", show_default="the library's"),
+    ] = None,
     noise: Annotated[
         NoiseName | None,
         typer.Option(
@@ -107,8 +109,10 @@ def fit(
     options: dict[str, Any] = {}
     if noise is not None:
         options["noise"] = None if noise is NoiseName.none else str(noise)
+    if operator is not None:
+        options["operator"] = str(operator)
     augmenter = EmbeddingAugmenter(
-        str(operator), noise_scale=noise_scale, nonnegative=nonnegative, normalize=normalize,
+        noise_scale=noise_scale, nonnegative=nonnegative, normalize=normalize,
         holdout=holdout, random_state=seed, verbose=True, **options,
     )  # fmt: skip
     with warnings.catch_warnings(record=True) as caught:

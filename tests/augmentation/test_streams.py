@@ -72,6 +72,14 @@ def test_soft_labels_become_weighted_rows(labelled):
     assert total == pytest.approx(150, rel=1e-5)
 
 
+def test_label_maps_reach_the_stream():
+    Z, _ = linear_pairs(40, 3)
+    options = {"label_maps": {"mirror": {"up": "upside down"}}, "random_state": 0}
+    augmenter = EmbeddingAugmenter("offset", **options).fit(Z, {"mirror": Z + 1})
+    (_, labels), *_ = augmenter.batches(Z, np.full(40, "up"), 40, p_keep=0)
+    assert set(labels) == {"upside down"}
+
+
 def test_errors(augmenter, labelled):
     X, y = labelled
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
