@@ -17,7 +17,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
 
 from _backbones import BACKBONES, load_backbone  # noqa: E402
-from _photographs import embed, load_flowers, views  # noqa: E402
+from _photographs import embed, load_flowers  # noqa: E402
 from _transforms import FIXED, RANDOM, Transform  # noqa: E402
 
 CACHE = Path(__file__).resolve().parent / "cache" / "augmentation"
@@ -69,24 +69,6 @@ def view_features(backbone: str, kind: str = "clean", name: str = "") -> dict[st
         return dict(zip(("features", "backbone_s", "image_s"), map(np.asarray, found), strict=True))
 
     return cached("-".join(filter(None, (backbone, kind, name))), make)
-
-
-def narrow_maps(kind: str = "clean", name: str = "") -> Array:
-    """Maps of MobileNetV2 before its last convolution, float16 of shape (n, 320, 7, 7)."""
-
-    def make() -> dict[str, Array]:
-        import torch
-
-        torch.set_num_threads(1)
-        net, transform = load_backbone("mobilenet_v2", data_folder()), None
-        if kind != "clean":
-            transform = KINDS[kind][name]
-        with torch.inference_mode():
-            batches = views(load_flowers(data_folder()), net.side, transform)
-            maps = [net.narrow_maps(images).numpy().astype(np.float16) for images in batches]
-        return {"maps": np.concatenate(maps)}
-
-    return cached("-".join(filter(None, ("narrow", kind, name))), make)["maps"]
 
 
 @cache

@@ -5,8 +5,8 @@ Flowers of 17 kinds with two pretrained backbones. Settings were chosen on 8 of 
 draw the training images, 300 unlabelled images that operators are fitted on, and the test images
 are different ones.
 
-Run: ``EMBCOMPRESS_DATA=... python benchmarks/bench_augmentation.py``; features take 20 minutes of
-processor time the first time, the rest as long again. SqueezeNet needs h5py.
+Run: ``EMBCOMPRESS_DATA=... python benchmarks/bench_augmentation.py``; features take 12 minutes of
+processor time the first time, the rest 8. SqueezeNet needs h5py.
 """
 
 from __future__ import annotations

@@ -63,27 +63,16 @@ class MobileNetV2:
 
     def maps(self, images: Images) -> torch.Tensor:
         """Feature maps before pooling, shape (n, 1280, 7, 7)."""
-        return self._run(images, len(self.steps))
-
-    def narrow_maps(self, images: Images) -> torch.Tensor:
-        """Maps before the last convolution, shape (n, 320, 7, 7)."""
-        return self._run(images, len(self.steps) - 1)
-
-    def widen(self, maps: torch.Tensor) -> torch.Tensor:
-        """The last convolution alone, from `narrow_maps` to `maps`."""
-        return self._convolve(self.steps[-1], maps)
-
-    def _run(self, images: Images, n_steps: int) -> torch.Tensor:
         x = torch.as_tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1
         values = {self.steps[0]["ins"][0]: x}
-        for step in self.steps[:n_steps]:
+        for step in self.steps:
             inputs = [values[key] for key in step["ins"] if key in values]
             if step["kind"] in _CONVOLUTIONS:
-                out = self._convolve(step, inputs[0])
+                x = self._convolve(step, inputs[0])
             else:
-                out = inputs[0] + inputs[1] if step["kind"] == "ADD" else inputs[0]
-            values[step["out"]] = out
-        return values[self.steps[n_steps - 1]["out"]]
+                x = inputs[0] + inputs[1] if step["kind"] == "ADD" else inputs[0]
+            values[step["out"]] = x
+        return x
 
     def _convolve(self, step: dict[str, Any], x: torch.Tensor) -> torch.Tensor:
         weight, stride = self.weights[step["i"]], step["stride"]
