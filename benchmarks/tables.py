@@ -22,6 +22,7 @@ import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 import tables_runtime as runtime
+import tables_transfer as transfer
 from _markdown import Row, markdown, number
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,6 +164,15 @@ def commands(rows: list[Row]) -> str:
 TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "bundle": ("bundle", bundle.bundles),
     "augment-speed": ("augment_speed", augmentation.speed),
+    "augmentation-accuracy": ("augmentation", transfer.accuracy),
+    "augmentation-all": ("augmentation", transfer.accuracy_all),
+    "augmentation-cost": ("augmentation", transfer.cost),
+    "augmentation-curve": ("augmentation", transfer.curve),
+    "augmentation-displacement": ("augmentation", transfer.displacement),
+    "augmentation-kept": ("augmentation", transfer.kept),
+    "augmentation-pairs": ("augmentation", transfer.pairs),
+    "augmentation-pruned": ("augmentation", transfer.pruned),
+    "augmentation-random": ("augmentation", transfer.accuracy_random),
     "commands": ("open", commands),
     "compress": ("compress", compress),
     "index": ("index", index),

@@ -13,6 +13,7 @@ from embcompress.augmentation.calibration import Calibrated
 from embcompress.augmentation.conditioned import ParameterConditioned
 from embcompress.augmentation.costs import compute_cost
 from embcompress.augmentation.fitting import operator_report
+from embcompress.augmentation.gains import GainRidge
 from embcompress.augmentation.isda import ClassCovariance, isda_logits
 from embcompress.augmentation.labels import to_weighted
 from embcompress.augmentation.linear import LowRank, ResidualRidge
@@ -45,6 +46,7 @@ __all__ = [
     "EmbeddingCache",
     "EmbeddingSampler",
     "Extrapolate",
+    "GainRidge",
     "GaussianNoise",
     "Interpolate",
     "LowRank",

@@ -39,9 +39,9 @@ class EmbeddingAugmenter(BaseEstimator):
 
     Parameters
     ----------
-    operator : str, Operator, or dict of name to either, default "ridge"
-        ``"ridge"`` (:class:`ResidualRidge`; :class:`ParameterConditioned` where strengths are
-        given), ``"lowrank"``, ``"diagonal"``, ``"offset"``, ``"bank"``, ``"mlp"``.
+    operator : str, Operator, or dict of name to either, default "gainridge"
+        ``"gainridge"`` (:class:`GainRidge`; :class:`ParameterConditioned` where strengths are
+        given), ``"ridge"``, ``"lowrank"``, ``"diagonal"``, ``"offset"``, ``"bank"``, ``"mlp"``.
     noise : {None, "diagonal", "factors", "bank"}, default None
         What stands for the displacement that an operator does not explain: nothing; normal
         noise, independent per dimension or along the `noise_rank` strongest directions of the
@@ -107,7 +107,7 @@ class EmbeddingAugmenter(BaseEstimator):
 
     def __init__(
         self,
-        operator: Any = "ridge",
+        operator: Any = "gainridge",
         *,
         noise: str | None = None,
         noise_scale: float = 1.0,

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from embcompress.augmentation.base import Operator
 from embcompress.augmentation.conditioned import ParameterConditioned
+from embcompress.augmentation.gains import GainRidge
 from embcompress.augmentation.linear import LowRank, ResidualRidge
 from embcompress.augmentation.mlp import ResidualMLP
 from embcompress.augmentation.pairs import Pairs
@@ -18,6 +19,7 @@ from embcompress.augmentation.simple import Diagonal, DisplacementBank, Offset
 __all__ = ["FORMS", "choose", "make_operator", "operator_class"]
 
 FORMS: dict[str, type[Operator]] = {
+    "gainridge": GainRidge,
     "ridge": ResidualRidge,
     "lowrank": LowRank,
     "diagonal": Diagonal,
@@ -98,7 +100,7 @@ def choose(spec: Any, pairs: Pairs) -> Operator:
         if pairs.name not in spec:
             raise ValueError(f"operator has no entry for {pairs.name!r}: {', '.join(spec)}")
         spec = spec[pairs.name]
-    elif pairs.params is not None and spec == "ridge":
+    elif pairs.params is not None and spec in ("gainridge", "ridge"):
         spec = "conditioned"  # the default form where strengths are known
     operator = make_operator(spec)
     while pairs.n < operator._needs:

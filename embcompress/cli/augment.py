@@ -28,6 +28,7 @@ app = typer.Typer(
 class OperatorName(StrEnum):
     """Operators by the name they have on the command line."""
 
+    gainridge = "gainridge"
     ridge = "ridge"
     lowrank = "lowrank"
     diagonal = "diagonal"
