@@ -9,6 +9,7 @@ by the labels, is a row of its own.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,16 +24,24 @@ Run = Callable[[Any, Split, int], tuple[Any, Any]]
 # of the methods that train for their zeros
 EPOCHS = 4
 STEPS = {"epochs": EPOCHS, "optimizer": "sgd", "learning_rate": 0.01}
-RETRAIN_RATE = 0.015
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What all methods have after the cut: images, and the rate of SGD they begin with."""
+
+    n_images: int
+    rate: float
 
 
 def resnet(*, long: bool) -> Experiment:
-    """The experiment; the long setting trains on five times as many images."""
+    """The experiment; the long setting trains on four to eight times as many images."""
     from _pruning_models import accuracy, tuned_resnet20
 
     from embcompress.pruning import SPM, Connectivity, KernelPattern, Unstructured
 
-    rows, retrain, tune = (25_000, 200_000, 1_000_000) if long else (5_000, 40_000, 250_000)
+    rows, retrain, tune = (20_000, 320_000, 250_000) if long else (5_000, 40_000, 250_000)
+    retrain = Retraining(retrain, 0.03 if long else 0.015)
     recipe, one_shot = partial(by_recipe, rows, retrain), partial(cut, retrain)
     both = {
         "conv1": KernelPattern(),
@@ -58,7 +67,7 @@ def resnet(*, long: bool) -> Experiment:
         ("one-shot pattern + connectivity", 5.0, one_shot(both), "both", "fkw"),
         ("one-shot PCNN", 2.25, one_shot(few), "few", "spm"),
     ]  # fmt: skip
-    text = f"{rows} x {STEPS}, {retrain} at {RETRAIN_RATE}"
+    text = f"{rows} x {STEPS}, {retrain.n_images} at {retrain.rate}"
     return Experiment(
         "resnet-cifar10", "ResNet-20", photographs,
         lambda split, seed: tuned_resnet20(split, n_images=tune),
@@ -72,7 +81,7 @@ def resnet(*, long: bool) -> Experiment:
     )  # fmt: skip
 
 
-def by_recipe(rows: int, retrain: int, name: str, **options: Any) -> Run:
+def by_recipe(rows: int, retrain: Retraining, name: str, **options: Any) -> Run:
     """Prune by a recipe on some rows; then the retraining that all methods have."""
 
     def run(model: Any, split: Split, seed: int) -> tuple[Any, Any]:
@@ -87,7 +96,7 @@ def by_recipe(rows: int, retrain: int, name: str, **options: Any) -> Run:
     return run
 
 
-def cut(retrain: int, scheme: Any) -> Run:
+def cut(retrain: Retraining, scheme: Any) -> Run:
     """Cut by magnitude, then retrain."""
 
     def run(model: Any, split: Split, seed: int) -> tuple[Any, Any]:
@@ -98,17 +107,18 @@ def cut(retrain: int, scheme: Any) -> Run:
     return run
 
 
-def trained_on(retrain: int, model: Any, split: Split, seed: int) -> tuple[Any, Any]:
+def trained_on(retrain: Retraining, model: Any, split: Split, seed: int) -> tuple[Any, Any]:
     """The dense network with the retraining of the pruned ones."""
     from _pruning_models import trained
 
     from embcompress.pruning import Masks
 
     none = Masks({})
-    return trained(model, none, split, n_images=retrain, rate=RETRAIN_RATE, seed=seed), none
+    size = {"n_images": retrain.n_images, "rate": retrain.rate}
+    return trained(model, none, split, seed=seed, **size), none
 
 
-def real(rows: int, retrain: int, model: Any, split: Split, seed: int) -> tuple[Any, Any]:
+def real(rows: int, retrain: Retraining, model: Any, split: Split, seed: int) -> tuple[Any, Any]:
     """Single weights by ADMM on labelled images."""
     from embcompress.pruning import ADMM, LabelledBatches, TaskLoss, Unstructured
 
@@ -121,7 +131,7 @@ def real(rows: int, retrain: int, model: Any, split: Split, seed: int) -> tuple[
     return again(model, result, split, retrain, seed)
 
 
-def private(rows: int, retrain: int, model: Any, split: Split, seed: int) -> tuple[Any, Any]:
+def private(rows: int, retrain: Retraining, model: Any, split: Split, seed: int) -> tuple[Any, Any]:
     """Single weights without the data: random pixels decide, as in the paper."""
     from embcompress.pruning import RandomInputs
     from embcompress.pruning.recipes import RECIPES
@@ -140,12 +150,12 @@ def part(split: Split, rows: int, seed: int) -> tuple[Any, Any]:
     return split.X_train[order], split.y_train[order]
 
 
-def again(dense: Any, result: Any, split: Split, n_images: int, seed: int) -> tuple[Any, Any]:
+def again(dense: Any, result: Any, split: Split, retrain: Retraining, seed: int) -> tuple[Any, Any]:
     """The retraining that is the same for all methods."""
     from _pruning_models import trained
 
     model = trained(
-        result.model, result.masks, split, n_images=n_images, rate=RETRAIN_RATE, teacher=dense,
-        seed=seed,
+        result.model, result.masks, split, n_images=retrain.n_images, rate=retrain.rate,
+        teacher=dense, seed=seed,
     )  # fmt: skip
     return model, result.masks

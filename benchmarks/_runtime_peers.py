@@ -13,8 +13,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 Calls = dict[str, Callable[[], Any]]
 
-torch.set_num_threads(1)
-torch.set_grad_enabled(False)
+
+def single_thread() -> None:
+    """One thread and no gradients for PyTorch."""
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+
+
+single_thread()
 
 
 def session(nodes: list, arrays: dict[str, np.ndarray], x: np.ndarray) -> Callable[[], Any]:

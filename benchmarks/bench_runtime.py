@@ -25,6 +25,9 @@ from _rows import write_rows
 from _timing import interleaved
 
 from embcompress import runtime
+from embcompress._compiled import compiled
+from embcompress.runtime import simd
+from embcompress.runtime.arena import aligned
 
 SHAPES = ((1024, 1024), (512, 1280), (4096, 1024))
 BATCHES = (1, 8, 64)
@@ -51,29 +54,23 @@ def check(name: str, found: Any, expected: np.ndarray, tolerance: float) -> None
         raise SystemExit(f"{name} is off by {error:.2g}")
 
 
-def limits() -> dict[str, float]:
-    """What one core can do: bytes read and operations per microsecond.
-
-    Bandwidth is that of a sum over an array of the size of the weights, by the machine's own
-    vectors; operations are a dense product of the runtime's kernel that stays in the cache.
-    """
-    rng = np.random.default_rng(0)
-    found = {}
-    for label, size in (("1 MB", 1 << 18), ("4 MB", 1 << 20)):
-        # one panel of 16 outputs reads its weights once, without arithmetic that could bound it
-        weight = rng.normal(size=(16, size // 16)).astype(np.float32)
-        x = rng.normal(size=(1, size // 16)).astype(np.float32)
-        found[f"bytes per us, {label}"] = 4 * size / product_time(weight, x)
-    weight = rng.normal(size=(256, 256)).astype(np.float32)
-    x = rng.normal(size=(64, 256)).astype(np.float32)
-    found["flop per us"] = 2 * weight.size * 64 / product_time(weight, x)
-    return found
+@compiled()
+def read(x: Any, n: int) -> float:
+    """Read `n` numbers, a multiple of 128, and do next to nothing with them."""
+    most = simd.zeros(8)
+    for i in range(0, n, 128):
+        most = simd.largest_tile(most, x, i)
+    # all eight, or the compiler would leave reads out
+    return simd.largest(simd.item(simd.sum_tile(most), 0))
 
 
-def product_time(weight: np.ndarray, x: np.ndarray) -> float:
-    """Microseconds of a dense product by the runtime's kernel."""
-    program = runtime.compile(runtime.Linear(runtime.Weight(weight, layout="dense")))
-    return interleaved({"product": lambda: program(x)})["product"]
+@compiled()
+def multiply_add(x: Any, n: int) -> float:
+    """`n` times 16 multiply-adds of 16 numbers, from 16 numbers that stay in the nearest cache."""
+    tile, one = simd.zeros(16), simd.splat(1.0)
+    for _ in range(n):
+        tile = simd.fma_tile(tile, one, x, 0, 1)
+    return simd.largest(simd.item(simd.sum_tile(tile), 0))
 
 
 def linear_rows() -> list[Row]:
@@ -149,6 +146,9 @@ def with_ratios(
 def gru_rows() -> list[Row]:
     """A GRU cell of 1024 units on 1024 inputs."""
     import torch
+    from _runtime_peers import single_thread
+
+    single_thread()
 
     rows = []
     size = 1024
@@ -160,10 +160,11 @@ def gru_rows() -> list[Row]:
             coarse = [block_weight((3 * size, size), sparsity, 16, 4, s) / 16 for s in (0, 1)]
             ours = runtime.compile(runtime.GRUCell(*fine), batch_size=batch)
             ours8 = runtime.compile(runtime.GRUCell(*coarse), precision="int8", batch_size=batch)
-            cell = torch.nn.GRUCell(size, size, bias=False)
+            cell, cell8 = torch.nn.GRUCell(size, size), torch.nn.GRUCell(size, size)
+            for bias in (cell.bias_ih, cell.bias_hh, cell8.bias_ih, cell8.bias_hh):
+                bias.zero_()
             cell.weight_ih.copy_(torch.from_numpy(fine[0]))
             cell.weight_hh.copy_(torch.from_numpy(fine[1]))
-            cell8 = torch.nn.GRUCell(size, size, bias=False)
             cell8.weight_ih.copy_(torch.from_numpy(coarse[0]))
             cell8.weight_hh.copy_(torch.from_numpy(coarse[1]))
             tx, th = torch.from_numpy(x), torch.from_numpy(h)
@@ -185,9 +186,10 @@ def gru_rows() -> list[Row]:
 
 
 def limit_rows() -> list[Row]:
-    """How near the float32 kernel comes to what the machine can do."""
-    found = limits()
-    print(found)
+    """How near the float32 kernel comes to what the machine can do.
+
+    Reading the bytes that the layer keeps, and its multiply-adds, each alone, in the same run.
+    """
     rows = []
     for shape in SHAPES:
         for batch in BATCHES:
@@ -195,21 +197,27 @@ def limit_rows() -> list[Row]:
             for sparsity in (0.75, 0.9):
                 weight = block_weight(shape, sparsity, 16, 1)
                 program = runtime.compile(runtime.Linear(weight), batch_size=batch)
-                time = interleaved({"ours": lambda: program(x)})["ours"]  # noqa: B023
                 kept = int((weight != 0).sum())
                 # weights, and four bytes of index for each sixteen of them
-                nbytes = kept * 4 + kept // 16 * 4
-                label = "1 MB" if nbytes < 1 << 20 else "4 MB"
-                needed = max(
-                    nbytes / found[f"bytes per us, {label}"],
-                    2 * kept * batch / found["flop per us"],
+                n = (kept + kept // 16) // 128 * 128
+                numbers = aligned(n, np.float32)
+                steps = kept * batch // 256
+                times = interleaved(
+                    {
+                        "ours": lambda: program(x),  # noqa: B023
+                        "read": lambda: read(numbers, n),  # noqa: B023
+                        "multiply": lambda: multiply_add(numbers, steps),  # noqa: B023
+                    }
                 )
+                needed = max(times["read"], times["multiply"])
                 rows.append(
                     {
                         "question": "limit", "shape": "x".join(map(str, shape)), "batch": batch,
-                        "sparsity": sparsity, "name": "ours float32", "us": round(time, 2),
-                        "limit_us": round(needed, 2), "share": round(needed / time, 3),
-                        **{name: round(value) for name, value in found.items()},
+                        "sparsity": sparsity, "name": "ours float32",
+                        "us": round(times["ours"], 2), "limit_us": round(needed, 2),
+                        "share": round(needed / times["ours"], 3),
+                        "read_us": round(times["read"], 2),
+                        "multiply_us": round(times["multiply"], 2),
                     }
                 )  # fmt: skip
                 print(rows[-1])
@@ -270,11 +278,13 @@ def resnet_rows() -> list[Row]:
     import torch
     from _pruning_data import data_folder
     from _pruning_models import published_resnet20
+    from _runtime_peers import single_thread
 
     from embcompress.pruning import Connectivity, KernelPattern, OneShot
 
     dense = published_resnet20(data_folder() / "cnn" / "resnet20-12fca82f.th").eval()
     dense.short = False  # float32 against float32
+    single_thread()
     rows = []
     images = np.random.default_rng(0).random((8, 3, 32, 32)).astype(np.float32)
     for rate, kernels in ((1.0, None), (2.25, 0.0), (5.0, 0.55), (8.0, 0.72)):
@@ -309,6 +319,7 @@ def digits_rows() -> list[Row]:
     """The recurrent head on spoken digits, pruned by the recipe of RTMobile."""
     import torch
     from _pruning_data import spoken_digits
+    from _runtime_peers import single_thread
 
     from embcompress.heads import GRUHead
 
@@ -316,6 +327,7 @@ def digits_rows() -> list[Row]:
     head = GRUHead(
         hidden_size=128, max_epochs=6, batch_size=128, learning_rate=4e-3, random_state=0
     ).fit(split.X_train, split.y_train)
+    single_thread()
     rows = []
     for rate in (1.0, 10.0, 29.0):
         pruned = head

@@ -183,6 +183,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "pruning": ("pruning", pruning.results),
     "pruning-bytes": ("pruning", pruning.stored),
     "pruning-search": ("pruning_search", pruning.search),
+    "pruning-long": ("pruning_long", pruning.results),
     "quality-analogy": ("quality", quality.analogy),
     "quality-retrieval": ("quality", quality.retrieval),
     "quality-short": ("quality", quality.short),
