@@ -20,9 +20,6 @@ def single_thread() -> None:
     torch.set_grad_enabled(False)
 
 
-single_thread()
-
-
 def session(nodes: list, arrays: dict[str, np.ndarray], x: np.ndarray) -> Callable[[], Any]:
     """ONNX Runtime on one thread for nodes that make ``y`` of ``x``."""
     graph = helper.make_graph(
@@ -43,6 +40,7 @@ def session(nodes: list, arrays: dict[str, np.ndarray], x: np.ndarray) -> Callab
 
 def dense_float32(weight: np.ndarray, x: np.ndarray) -> Calls:
     """Dense products in float32 of `weight` (O, I) with rows `x` (n, I)."""
+    single_thread()
     matrix, rows = torch.from_numpy(weight), torch.from_numpy(x)
     prepacked = torch.ops.mkldnn._reorder_linear_weight(matrix, len(x))
     transposed = np.ascontiguousarray(weight.T)
@@ -60,6 +58,7 @@ def dense_float32(weight: np.ndarray, x: np.ndarray) -> Calls:
 
 def dense_int8(weight: np.ndarray, x: np.ndarray) -> Calls:
     """Dense products in int8, inputs rounded on the way."""
+    single_thread()
     linear = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     linear.weight.copy_(torch.from_numpy(weight))
     from torch.ao.quantization import quantize_dynamic
@@ -93,6 +92,8 @@ def sparse_float32(weight: np.ndarray, x: np.ndarray) -> Calls:
 def dense_convolutions(weight: np.ndarray, x: np.ndarray, n: int) -> Calls:
     """`n` times the same dense 3x3 convolution in a row, of one map, with padding 1."""
     from torch.utils import mkldnn
+
+    single_thread()
 
     def module() -> torch.nn.Module:
         layers = []
