@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress._compiled import tell_about_compiling
-from embcompress.formats import kernel
 from embcompress.formats.base import Batch, RowReader, fail, keep_rows, shortened
 from embcompress.formats.words import WordSet, invalid_words
 from embcompress.progress import ProgressBar
@@ -186,7 +185,8 @@ class VectorReader:
             raise ValueError(f"{self._rows.name}: already read; open it again to read it again")
         self._started = True
         if self._tells_progress:
-            tell_about_compiling(kernel.__file__, "parse_lines", "the reader")
+            kernel = Path(__file__).with_name("kernel.py")  # imported when it is needed
+            tell_about_compiling(str(kernel), "parse_lines", "the reader")
 
     def _enlarged(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Make room for all rows that the file should still hold.
