@@ -174,6 +174,8 @@ def test_every_benchmark_is_named_in_the_readme():
 def test_benchmarks_import_without_running(tmp_path):
     names = sorted(path.stem for path in BENCHMARKS.glob("bench_*.py"))
     assert len(names) >= 5
+    if importlib.util.find_spec("torch") is None:  # whose backbones are modules of PyTorch
+        names.remove("bench_augmentation")
     code = f"import importlib\nfor name in {names}: importlib.import_module(name)"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -188,7 +188,13 @@ def test_errors_of_train_head(folder, tmp_path):
     (tmp_path / "none.txt").write_text("")
     assert "labels have shape (0,)" in fails("train-head", Z, "--labels", tmp_path / "none.txt",
                                              *out)  # fmt: skip
-    assert "a linear head has no hidden layer" in fails("train-head", data, *out, "--hidden", 4)
     assert "No such file" in fails("train-head", folder / "no.npz", *out)
+
+
+def test_a_linear_head_has_no_hidden_layer(folder, tmp_path):
+    pytest.importorskip("torch")
+    out = ("-o", tmp_path / "h.safetensors")
+    message = fails("train-head", folder / "data.npz", *out, "--hidden", 4)
+    assert "a linear head has no hidden layer" in message
     assert "not an .npz file of plain arrays X and y" in fails("train-head", folder / "labels.txt",
                                                                *out)  # fmt: skip

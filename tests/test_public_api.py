@@ -13,7 +13,7 @@ HEAVY = ["torch", "gensim", "numba", "faiss", "sklearn", "matplotlib", "dask", "
 
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-NEEDS_TORCH = {"heads"}
+NEEDS_TORCH = {"heads", "pruning"}
 
 
 def modules_after(code: str) -> set[str]:
