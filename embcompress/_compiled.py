@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from numba import njit
-
 __all__ = ["compiled", "tell_about_compiling"]
 
 
@@ -30,6 +28,8 @@ def compiled(signature: Any = None, *, inline: str = "never") -> Any:
     """
 
     def decorate(function: Any) -> Any:
+        from numba import njit  # not before there is something to compile
+
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "inline": inline}
         try:
             return njit(signature, cache=True, **options)(function)

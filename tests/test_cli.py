@@ -286,7 +286,7 @@ def test_interrupted(number, status, sample, tmp_path):
     ]
     text = "\n".join(rows) + "\n"
     with source.open("w") as file:
-        for copy in range(40):
+        for copy in range(60):
             file.write(text.replace("\n", f"\n{copy}x"))
     folder = tmp_path / "out"
     folder.mkdir()
