@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from embcompress.runtime.records import (
     Activation,
@@ -21,12 +20,9 @@ from embcompress.runtime.records import (
     Graph,
     Linear,
     Node,
-    Weight,
 )
 
 __all__ = ["drop_dead", "fold_after", "fold_before", "fuse_activations", "fuse_sums", "simplify"]
-
-Floats = npt.NDArray[np.float32]
 
 
 def simplify(graph: Graph, *, fold_inputs: bool = True) -> Graph:
@@ -208,10 +204,12 @@ def _only_reader(nodes: list[Node], node: Node) -> Node | None:
 
 
 def _without_dead(first: Any, second: Any) -> tuple[Any, Any] | None:
+    from embcompress.runtime.reference import ACTIVATIONS  # needs SciPy, which running does not
+
     kept = first.weight.kept.reshape(len(first.bias), -1).any(axis=1)
     axes = tuple(a for a in range(second.weight.kept.ndim) if a != 1)
     read = second.weight.kept.any(axis=axes)
-    constant = _activation_of(first.bias, first.activation)
+    constant = ACTIVATIONS[first.activation](first.bias.astype(np.float64))
     if isinstance(first, Conv2d):
         kept = kept | (constant != 0)
     keep = kept & read
@@ -224,24 +222,5 @@ def _without_dead(first: Any, second: Any) -> tuple[Any, Any] | None:
         bias = bias + second.weight.dense()[:, dead].astype(np.float64) @ constant[dead]
     return (
         replace(first, weight=first.weight.taking(rows=keep), bias=first.bias[keep]),
-        replace(second, weight=_columns(second.weight, keep), bias=bias.astype(np.float32)),
+        replace(second, weight=second.weight.taking(columns=keep), bias=bias.astype(np.float32)),
     )
-
-
-def _columns(weight: Weight, keep: npt.NDArray[np.bool_]) -> Weight:
-    return weight.taking(columns=keep)
-
-
-def _activation_of(x: Floats, kind: str) -> npt.NDArray[np.float64]:
-    from scipy.special import erf, expit
-
-    x64 = x.astype(np.float64)
-    found: dict[str, Callable[[], npt.NDArray[np.float64]]] = {
-        "identity": lambda: x64,
-        "relu": lambda: np.maximum(x64, 0),
-        "gelu": lambda: x64 * 0.5 * (1 + erf(x64 / np.sqrt(2))),
-        "tanh": lambda: np.tanh(x64),
-        "silu": lambda: x64 * expit(x64),
-        "sigmoid": lambda: expit(x64),
-    }
-    return found[kind]()

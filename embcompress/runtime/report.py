@@ -58,13 +58,18 @@ class LayerReport:
     blas_microseconds: float | None = None
 
     @property
+    def best_dense_microseconds(self) -> float | None:
+        """The faster of the dense products."""
+        if self.dense_microseconds is None or self.blas_microseconds is None:
+            return self.dense_microseconds
+        return min(self.dense_microseconds, self.blas_microseconds)
+
+    @property
     def speedup(self) -> float | None:
         """Times faster than the faster of the dense products."""
-        if self.microseconds is None or self.dense_microseconds is None:
+        dense = self.best_dense_microseconds
+        if self.microseconds is None or dense is None:
             return None
-        dense = self.dense_microseconds
-        if self.blas_microseconds is not None:
-            dense = min(dense, self.blas_microseconds)
         return dense / self.microseconds
 
 
@@ -114,13 +119,11 @@ class Report:
 
 
 def _row(layer: LayerReport) -> tuple[str, ...]:
-    dense = layer.dense_microseconds
-    if dense is not None and layer.blas_microseconds is not None:
-        dense = min(dense, layer.blas_microseconds)
     return (
         layer.name, "x".join(map(str, layer.shape)), str(layer.n_kept),
         f"{layer.n_weights / max(layer.n_kept, 1):.3g}x", layer.precision, layer.layout,
-        str(layer.nbytes + layer.index_nbytes), _number(layer.microseconds), _number(dense),
+        str(layer.nbytes + layer.index_nbytes), _number(layer.microseconds),
+        _number(layer.best_dense_microseconds),
         "-" if layer.speedup is None else f"{layer.speedup:.1f}x",
     )  # fmt: skip
 

@@ -56,7 +56,6 @@ GATES_STRIDE = 13
 REVERSE = 14
 OFFSET = 15  # of these units in a row of the target
 CELL = 16  # 0: GRU, 1: LSTM
-STATE_BIAS = 17  # in `floats`: added to the states' part of the new gate (GRU)
 
 # of steps on maps; SOURCE and TARGET are where buffers start, and origins follow
 SOURCE_ORIGIN = 5
