@@ -26,7 +26,7 @@ from _timing import interleaved
 
 from embcompress import runtime
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
+from embcompress import simd
 from embcompress.runtime.arena import aligned
 
 SHAPES = ((1024, 1024), (512, 1280), (4096, 1024))

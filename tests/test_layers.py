@@ -21,6 +21,7 @@ LAYERS = [
         "labels",
         "progress",
         "sampling",
+        "simd",
     },
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
@@ -33,8 +34,8 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # package -> parts that may import it
 CONFINED = {
     "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
-    "numba": {"_compiled", "code_sums", "runtime", "formats"},
-    "llvmlite": {"runtime", "formats"},
+    "numba": {"_compiled", "code_sums", "runtime", "formats", "simd"},
+    "llvmlite": {"runtime", "formats", "simd"},
     "faiss": {"index", "rescoring", "evaluation"},
     "gensim": {"formats"},
     "dask": {"scale"},

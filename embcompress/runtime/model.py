@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embcompress._compiled import tell_about_compiling
 from embcompress.codes import check_codes, unpack_signs
-from embcompress.runtime import simd
+from embcompress import simd
 from embcompress.runtime.assembler import Assembler
 from embcompress.runtime.files import load_graph, save_graph
 from embcompress.runtime.kernels import fields as f

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
+from embcompress import simd
 
 __all__ = [
     "ACTIVATIONS", "activate", "activate_rows", "sigmoid", "tanh",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
+from embcompress import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import activate_rows
 from embcompress.runtime.kernels.csr import csr_many, csr_one

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from embcompress.runtime.simd.codegen import (
+from embcompress.simd.codegen import (
     BYTES,
     FLOATS,
     I64,

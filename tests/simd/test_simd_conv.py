@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from embcompress._compiled import compiled
-from embcompress.runtime.simd import (
+from embcompress.simd import (
     filled,
     fma_pairs,
     fma_shifted,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from embcompress.runtime import simd
+from embcompress import simd
 
 FLOATS = np.random.default_rng(0).normal(size=2048).astype(np.float32) * 10
 FLOATS[:6] = [0.0, -0.0, 127.0, -127.0, 1e-30, 3e4]

@@ -8,7 +8,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from embcompress.runtime.simd.codegen import (
+from embcompress.simd.codegen import (
     FLOATS,
     I64,
     INTS,

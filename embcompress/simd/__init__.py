@@ -10,15 +10,15 @@ Every operation has a twin in NumPy that does the same to plain arrays. With
 Indices are not checked: kernels get arrays that the compiler has checked.
 """
 
-from embcompress.runtime.simd.codegen import LANES, TILE, VNNI, host_features
-from embcompress.runtime.simd.stores import (
+from embcompress.simd.codegen import LANES, TILE, VNNI, host_features
+from embcompress.simd.stores import (
     split_pairs,
     store_masked,
     store_scaled,
     store_tile,
     transposed,
 )
-from embcompress.runtime.simd.tiles import (
+from embcompress.simd.tiles import (
     dot_columns,
     dot_tile,
     filled,
@@ -33,7 +33,7 @@ from embcompress.runtime.simd.tiles import (
     zeros,
     zeros_int,
 )
-from embcompress.runtime.simd.vectors import (
+from embcompress.simd.vectors import (
     absolute,
     add,
     add_int,
