@@ -34,7 +34,7 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # package -> parts that may import it
 CONFINED = {
     "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
-    "numba": {"_compiled", "code_sums", "runtime", "formats", "simd"},
+    "numba": {"_compiled", "code_sums", "index", "runtime", "formats", "simd"},
     "llvmlite": {"runtime", "formats", "simd"},
     "faiss": {"index", "rescoring", "evaluation"},
     "gensim": {"formats"},

@@ -1,4 +1,4 @@
-"""Vectors of 16 numbers for the compiled kernels: one small set of operations, any processor.
+"""Vectors of 16 numbers or 64 bytes for the compiled kernels: few operations, any processor.
 
 numba has no vectors of its own, and what it makes of plain loops is several times slower than the
 machine. The operations here emit LLVM's vector operations on 16 lanes, and LLVM selects the
@@ -10,7 +10,24 @@ Every operation has a twin in NumPy that does the same to plain arrays. With
 Indices are not checked: kernels get arrays that the compiler has checked.
 """
 
-from embcompress.simd.codegen import LANES, TILE, VNNI, host_features
+from embcompress.simd.codegen import COLUMN, LANES, LOOKUP, TILE, VNNI, host_features
+from embcompress.simd.columns import (
+    add_bytes,
+    add_differing,
+    add_lookups,
+    any_negative,
+    bits_of,
+    columns,
+    filled_shorts,
+    float_of,
+    lookup_sums,
+    lowest_lane,
+    negative_masks,
+    reaching,
+    reaching_scaled,
+    store_shorts,
+    zero_bytes,
+)
 from embcompress.simd.stores import (
     split_pairs,
     store_masked,
@@ -56,18 +73,28 @@ from embcompress.simd.vectors import (
 )
 
 __all__ = [
+    "COLUMN",
     "LANES",
+    "LOOKUP",
     "TILE",
     "VNNI",
     "absolute",
     "add",
+    "add_bytes",
+    "add_differing",
     "add_int",
+    "add_lookups",
+    "any_negative",
+    "bits_of",
     "bound",
+    "columns",
     "divide",
     "dot_columns",
     "dot_tile",
     "exp",
     "filled",
+    "filled_shorts",
+    "float_of",
     "fma",
     "fma_columns",
     "fma_pairs",
@@ -79,9 +106,14 @@ __all__ = [
     "largest_tile",
     "load",
     "load_int",
+    "lookup_sums",
+    "lowest_lane",
     "maximum",
     "multiply",
+    "negative_masks",
     "quantized",
+    "reaching",
+    "reaching_scaled",
     "repeat",
     "select_positive",
     "splat",
@@ -89,12 +121,14 @@ __all__ = [
     "store",
     "store_masked",
     "store_scaled",
+    "store_shorts",
     "store_tile",
     "subtract",
     "sum_lanes",
     "sum_tile",
     "to_float",
     "transposed",
+    "zero_bytes",
     "zeros",
     "zeros_int",
 ]

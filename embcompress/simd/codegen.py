@@ -16,6 +16,10 @@ LANES = 16
 I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 FLOATS, INTS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(I32, LANES)
 BYTES = ir.VectorType(I8, 4 * LANES)
+#: Lanes of a vector of bytes.
+COLUMN = 4 * LANES
+SHORTS = ir.VectorType(ir.IntType(16), COLUMN)
+PAIRS = ir.VectorType(ir.IntType(16), COLUMN // 2)  # the bytes of a column, two and two
 
 
 def host_features() -> dict[str, bool]:
@@ -37,6 +41,15 @@ _HOST = host_features()
 TILE = 16 if _HOST.get("avx512f") else 4
 #: Whether the processor multiplies and adds four bytes in one instruction.
 VNNI = bool(_HOST.get("avx512vnni"))
+# the widest instruction that looks bytes up in a table of 16: name, and bytes at a time
+_LOOKUPS = {
+    "avx512bw": ("llvm.x86.avx512.pshuf.b.512", 64),
+    "avx2": ("llvm.x86.avx2.pshuf.b", 32),
+    "ssse3": ("llvm.x86.ssse3.pshuf.b.128", 16),
+    "neon": ("llvm.aarch64.neon.tbl1.v16i8", 16),
+}
+#: How the processor looks bytes up in a table of 16; None if it cannot.
+LOOKUP = next((how for feature, how in _LOOKUPS.items() if _HOST.get(feature)), None)
 
 
 class _Vector(types.Type):
@@ -54,6 +67,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 f32x16, i32x16 = _Vector("f32x16", FLOATS), _Vector("i32x16", INTS)
+u8x64, i16x64 = _Vector("u8x64", BYTES), _Vector("i16x64", SHORTS)
 
 
 def operation(twin: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -94,12 +108,11 @@ def write(builder: Any, value: Any, pointer: Any) -> None:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=1)
 
 
-def spread(builder: Any, value: Any) -> Any:
+def spread(builder: Any, value: Any, lanes: int = LANES) -> Any:
     """The same number in every lane."""
-    vector = ir.VectorType(value.type, LANES)
-    empty = ir.Constant(vector, ir.Undefined)
+    empty = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     first = builder.insert_element(empty, value, ir.Constant(I32, 0))
-    return builder.shuffle_vector(first, empty, ir.Constant(INTS, [0] * LANES))
+    return builder.shuffle_vector(first, empty, ir.Constant(ir.VectorType(I32, lanes), [0] * lanes))
 
 
 def constant(value: float) -> Any:
@@ -145,3 +158,36 @@ def dot4(builder: Any, total: Any, unsigned: Any, signed: Any) -> Any:
     wide = ir.VectorType(I32, 4 * LANES)
     products = builder.mul(builder.zext(unsigned, wide), builder.sext(signed, wide))
     return builder.add(total, _even_odd(builder, _even_odd(builder, products)))
+
+
+def looked_up(builder: Any, table: Any, indices: Any) -> Any:
+    """Entries of a table at an address, 16 bytes four times, for 64 indices below 16."""
+    if LOOKUP is None:
+        return _looked_up_one_by_one(builder, table, indices)
+    name, width = LOOKUP
+    entries = read(builder, table, ir.VectorType(I8, width))
+    found = []
+    for start in range(0, COLUMN, width):
+        some = ir.Constant(ir.VectorType(I32, width), list(range(start, start + width)))
+        part = builder.shuffle_vector(indices, ir.Constant(BYTES, ir.Undefined), some)
+        found.append(call(builder, name, part.type, entries, part))
+    return _joined(builder, found)
+
+
+def _looked_up_one_by_one(builder: Any, table: Any, indices: Any) -> Any:
+    found = ir.Constant(BYTES, ir.Undefined)
+    for lane in range(COLUMN):
+        place = builder.extract_element(indices, ir.Constant(I32, lane))
+        entry = builder.load(builder.gep(table, [builder.zext(place, I64)]))
+        found = builder.insert_element(found, entry, ir.Constant(I32, lane))
+    return found
+
+
+def _joined(builder: Any, vectors: list[Any]) -> Any:
+    """One long vector of several."""
+    while len(vectors) > 1:
+        n = vectors[0].type.count
+        lanes = ir.Constant(ir.VectorType(I32, 2 * n), list(range(2 * n)))
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [builder.shuffle_vector(a, b, lanes) for a, b in pairs]
+    return vectors[0]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from embcompress._compiled import compiled
 from embcompress import simd
+from embcompress._compiled import compiled
 
 __all__ = [
     "ACTIVATIONS", "activate", "activate_rows", "sigmoid", "tanh",

@@ -9,8 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba import carray, types
 
-from embcompress._compiled import compiled
 from embcompress import simd
+from embcompress._compiled import compiled
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import activate
 from embcompress.runtime.kernels.linear import linear
