@@ -68,15 +68,17 @@ def nearest(
         some = queries[part]
         count = _tile(len(some), hamming.TILE)
         asked, n_tiles = _asked(some, count)
-        below = np.zeros(n_tiles * count, dtype=np.int16)
+        below, starts = np.zeros(n_tiles * count, np.int16), np.full(n_tiles * count, -1, np.int32)
         below[: len(some)] = -(n_bits + 1)
+        starts[: len(some)] = max(254 - n_bits, 0) * 0x01010101
         lists = empty_lists(n_tiles * count, k)
-        room = np.empty(count * _COLUMN, np.int16), np.empty(count, np.int64)
+        room = [np.empty(count * _COLUMN, dtype) for dtype in (np.int16, np.uint8)]
+        masks = np.empty(count, np.int64)
         for piece in codes.pieces(first, last):
             _NEAREST[count](
                 piece.blocks, allowed[piece.start - piece.first :], codes.width, piece.first,
-                piece.last, (piece.start - piece.first) * _COLUMN, asked, n_tiles, below, lists, k,
-                *room,
+                piece.last, (piece.start - piece.first) * _COLUMN, asked, n_tiles, below, starts,
+                lists, k, *room, masks,
             )  # fmt: skip
         return _keys(lists[: len(some)], k)
 

@@ -47,6 +47,22 @@ def zero_bytes(typing: Any, n: Any) -> Any:
     return tile(n), generate
 
 
+@operation(lambda n, x, i: tuple(np.full(COLUMN, x[i + t] & 255, np.uint8) for t in range(n)))
+def filled_bytes(typing: Any, n: Any, x: Any, i: Any) -> Any:
+    """Tile of `n` vectors of a byte 64 times; ``x[i + t]`` is an int32 that holds it four times."""
+    tile = types.UniTuple(u8x64, n.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = pointer(context, builder, signature.args[1], args[1], args[2])
+        filled = [
+            builder.bitcast(spread(builder, builder.load(moved(builder, start, t))), BYTES)
+            for t in range(tile.count)
+        ]
+        return cgutils.pack_array(builder, filled)
+
+    return tile(n, x, types.int64), generate
+
+
 def _add_differing_twin(tile: Any, codes: Any, i: int, asked: Any, j: int) -> Any:
     column = codes[i : i + COLUMN]
     return tuple(
@@ -75,6 +91,28 @@ def add_differing(typing: Any, tile: Any, codes: Any, i: Any, asked: Any, j: Any
         return cgutils.pack_array(builder, sums)
 
     return tile(tile, codes, types.int64, asked, types.int64), generate
+
+
+def _add_full_twin(tile: Any, more: Any) -> Any:
+    return tuple(
+        np.minimum(a.astype(np.uint16) + b, 255).astype(np.uint8)
+        for a, b in zip(tile, more, strict=True)
+    )
+
+
+@operation(_add_full_twin)
+def add_full(typing: Any, tile: Any, more: Any) -> Any:
+    """Add two tiles of bytes; sums stay at 255 when they are full."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first, second = (parts(builder, arg, tile.count) for arg in args)
+        sums = [
+            call(builder, "llvm.uadd.sat.v64i8", BYTES, a, b)
+            for a, b in zip(first, second, strict=True)
+        ]
+        return cgutils.pack_array(builder, sums)
+
+    return tile(tile, more), generate
 
 
 @operation(lambda n, x, i: tuple(np.full(COLUMN, x[i + t], np.int16) for t in range(n)))
@@ -120,6 +158,38 @@ def any_negative(typing: Any, tile: Any) -> Any:
         return builder.bitcast(negative, I64)
 
     return types.int64(tile), generate
+
+
+@operation(lambda tile: _mask(np.min(tile, axis=0) < 255))
+def any_not_full(typing: Any, tile: Any) -> Any:
+    """The lanes in which any vector of a tile of bytes is below 255, as a mask."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        found = _joined(builder, parts(builder, args[0], tile.count), builder.and_)
+        full = ir.Constant(BYTES, [255] * COLUMN)
+        return builder.bitcast(builder.icmp_unsigned("<", found, full), I64)
+
+    return types.int64(tile), generate
+
+
+def _not_full_masks_twin(tile: Any, out: Any, i: int) -> None:
+    for t, part in enumerate(tile):
+        out[i + t] = _mask(part < 255)
+
+
+@operation(_not_full_masks_twin)
+def not_full_masks(typing: Any, tile: Any, out: Any, i: Any) -> Any:
+    """Write the mask of the lanes of vector t of a tile of bytes below 255 to ``out[i + t]``."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        start = pointer(context, builder, signature.args[1], args[1], args[2])
+        full = ir.Constant(BYTES, [255] * COLUMN)
+        for t, part in enumerate(parts(builder, args[0], tile.count)):
+            mask = builder.bitcast(builder.icmp_unsigned("<", part, full), I64)
+            builder.store(mask, moved(builder, start, t))
+        return context.get_dummy_value()
+
+    return types.void(tile, out, types.int64), generate
 
 
 def _negative_masks_twin(tile: Any, out: Any, i: int) -> None:
@@ -225,21 +295,22 @@ def _written(context: Any, builder: Any, array_type: Any, array: Any, masks: lis
     return _joined(builder, masks)
 
 
-def _joined(builder: Any, vectors: list[Any]) -> Any:
+def _joined(builder: Any, vectors: list[Any], join: Any = None) -> Any:
+    join = join or builder.or_
     while len(vectors) > 1:
-        pairs = [builder.or_(a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=False)]
+        pairs = [join(a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=False)]
         vectors = pairs + vectors[2 * len(pairs) :]
     return vectors[0]
 
 
-def _store_shorts_twin(tile: Any, out: Any, i: int) -> None:
+def _store_columns_twin(tile: Any, out: Any, i: int) -> None:
     for t, part in enumerate(tile):
         out[i + COLUMN * t : i + COLUMN * (t + 1)] = part.view(out.dtype)
 
 
-@operation(_store_shorts_twin)
-def store_shorts(typing: Any, tile: Any, out: Any, i: Any) -> Any:
-    """Write vector t of a tile of 16-bit numbers to ``out[i + 64 t:]``."""
+@operation(_store_columns_twin)
+def store_columns(typing: Any, tile: Any, out: Any, i: Any) -> Any:
+    """Write vector t of a tile of 64 numbers to ``out[i + 64 t:]``."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         start = pointer(context, builder, signature.args[1], args[1], args[2])
@@ -426,17 +497,21 @@ __all__ = [
     "LOOKUP",
     "add_bytes",
     "add_differing",
+    "add_full",
     "add_lookups",
     "any_negative",
+    "any_not_full",
     "bits_of",
     "columns",
+    "filled_bytes",
     "filled_shorts",
     "float_of",
     "lookup_sums",
     "lowest_lane",
     "negative_masks",
+    "not_full_masks",
     "reaching",
     "reaching_scaled",
-    "store_shorts",
+    "store_columns",
     "zero_bytes",
 ]

@@ -121,57 +121,30 @@ def _set_limit(score: float, q: int, bounds: Any, limits: Any, lines: Any) -> No
     lines[3 * q + 2] = np.float32(least)
 
 
-def _taking(count: int, scaled: bool) -> Any:
-    @compiled()
-    def take(
-        here: int, masks: Any, first: int, blocks: Any, at: int, n_columns: int, row: int, q: int,
-        sums: Any, bounds: Any, scales: Any, limits: Any, lines: Any, lists: Any, k: int,
-    ) -> None:  # fmt: skip
-        """Compute the true scores of what may be good enough."""
-        for t in range(count):
-            mask = masks[first + t] & here
-            while mask != 0:
-                lane = simd.lowest_lane(mask)
-                mask &= mask - 1
-                score = _true_score(blocks, at, lane, n_columns, sums, q + t, bounds[q + t, 2])
-                if scaled:
-                    score *= scales[row + lane]
-                key = _key(np.float32(score), row + lane)
-                if key < lists[q + t, 1]:
-                    push(lists, q + t, k, key)
-                    if lists[q + t, 1] != WORST:
-                        worst = score_of_key(lists[q + t, 1])
-                        _set_limit(worst, q + t, bounds, limits, lines)
-
-    return take
+@compiled()
+def _take(
+    here: int, masks: Any, first: int, count: int, blocks: Any, at: int, n_columns: int, row: int,
+    q: int, sums: Any, bounds: Any, scales: Any, limits: Any, lines: Any, lists: Any, k: int,
+) -> None:  # fmt: skip
+    """Compute the true scores of what may be good enough."""
+    for t in range(count):
+        mask = masks[first + t] & here
+        while mask != 0:
+            lane = simd.lowest_lane(mask)
+            mask &= mask - 1
+            score = _true_score(blocks, at, lane, n_columns, sums, q + t, bounds[q + t, 2])
+            if len(scales):
+                score *= scales[row + lane]
+            key = _key(np.float32(score), row + lane)
+            if key < lists[q + t, 1]:
+                push(lists, q + t, k, key)
+                if lists[q + t, 1] != WORST:
+                    worst = score_of_key(lists[q + t, 1])
+                    _set_limit(worst, q + t, bounds, limits, lines)
 
 
-def _finding(count: int, group: int, scaled: bool) -> Any:
+def _best(count: int, group: int, scaled: bool) -> Any:  # noqa: C901 - one loop, seen as a whole
     n_sums = 2 * count * group
-
-    @compiled(inline="always")
-    def masks_of(
-        blocks: Any, at: int, n_columns: int, tables: Any, q: int, code: int, inverse: Any,
-        limits: Any, lines: Any, masks: Any,
-    ) -> int:  # fmt: skip
-        """Find what may be good enough in a group of blocks."""
-        pairs = simd.zero_bytes(n_sums)
-        j = 2 * _COLUMN * q * n_columns
-        for c in range(n_columns):
-            pairs = simd.add_lookups(
-                pairs, count, blocks, at + c * _COLUMN, n_columns * _COLUMN, tables, j
-            )
-            j += 2 * _COLUMN * count
-        found = simd.lookup_sums(pairs)
-        if scaled:
-            return simd.reaching_scaled(found, count, lines, 3 * q, inverse, code, masks)
-        return simd.reaching(found, count, limits, q, masks)
-
-    return masks_of
-
-
-def _best(count: int, group: int, scaled: bool) -> Any:
-    take, masks_of = _taking(count, scaled), _finding(count, group, scaled)
 
     @compiled()
     def best(
@@ -214,13 +187,24 @@ def _best(count: int, group: int, scaled: bool) -> Any:
                     if any_here == 0:
                         continue
                     at, code = b * n_columns * _COLUMN, row + b * _COLUMN
-                    mask = masks_of(
-                        blocks, at, n_columns, tables, q, code, inverse, limits, lines, masks
-                    )
+                    pairs = simd.zero_bytes(n_sums)
+                    j = 2 * _COLUMN * q * n_columns
+                    for c in range(n_columns):
+                        pairs = simd.add_lookups(
+                            pairs, count, blocks, at + c * _COLUMN, n_columns * _COLUMN, tables, j
+                        )
+                        j += 2 * _COLUMN * count
+                    found = simd.lookup_sums(pairs)
+                    if scaled:
+                        mask = simd.reaching_scaled(
+                            found, count, lines, 3 * q, inverse, code, masks
+                        )
+                    else:
+                        mask = simd.reaching(found, count, limits, q, masks)
                     if mask & any_here != 0:
                         for g in range(group):
-                            take(
-                                allowed[b + g], masks, g * count, blocks,
+                            _take(
+                                allowed[b + g], masks, g * count, count, blocks,
                                 at + g * n_columns * _COLUMN, n_columns, code + g * _COLUMN, q,
                                 sums, bounds, scales, limits, lines, lists, k,
                             )  # fmt: skip
