@@ -70,7 +70,7 @@ def nearest(
         asked, n_tiles = _asked(some, count)
         below, starts = np.zeros(n_tiles * count, np.int16), np.full(n_tiles * count, -1, np.int32)
         below[: len(some)] = -(n_bits + 1)
-        starts[: len(some)] = max(254 - n_bits, 0) * 0x01010101
+        starts.view(np.uint8)[: 4 * len(some)] = max(254 - n_bits, 0)
         lists = empty_lists(n_tiles * count, k)
         room = [np.empty(count * _COLUMN, dtype) for dtype in (np.int16, np.uint8)]
         masks = np.empty(count, np.int64)
