@@ -237,6 +237,7 @@ def lowest_lane(typing: Any, mask: Any) -> Any:
 
 
 def joined(builder: Any, vectors: list[Any], join: Any = None) -> Any:
+    """Join vectors by pairs, with "or" unless another operation is given."""
     join = join or builder.or_
     while len(vectors) > 1:
         pairs = [join(a, b) for a, b in zip(vectors[::2], vectors[1::2], strict=False)]

@@ -1,4 +1,4 @@
-"""Operations that look halves of bytes up in tables: sums of weights of bits, 64 codes at a time."""
+"""Operations that look halves of bytes up in tables: sums of weights, 64 codes at a time."""
 
 from __future__ import annotations
 
