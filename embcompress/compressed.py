@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,41 +14,24 @@ import numpy.typing as npt
 from embcompress.codes import asymmetric_scores, check_codes, code_bytes, unpack_signs
 from embcompress.container import Container, FormatError, load_container, save_container
 from embcompress.encoder import Encoder, unit_rows
+from embcompress.fits import Quantizer, described
 from embcompress.progress import ProgressBar
 from embcompress.vectors import (
     Floats,
     KeyedVectors,
     Source,
     WordVectors,
-    top_k,
 )
 from embcompress.vocabulary import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from embcompress.index import HammingIndex
 
-__all__ = ["SCORINGS", "CompressedVectors", "Quantizer", "learned"]
+__all__ = ["SCORINGS", "CompressedVectors"]
 
 _KIND = "vectors"
 _CHUNK_ROWS = 16_384
-# what of a fit is written to the header, and how
-_STORED = {
-    "n_removed": ".6g",
-    "n_iter": ".6g",
-    "loss": ".6g",
-    "isotropy_before": ".4f",
-    "isotropy_after": ".4f",
-}
 SCORINGS = ("hamming", "asymmetric")
-
-
-class Quantizer(Protocol):
-    """What :meth:`CompressedVectors.compress` needs of a quantizer."""
-
-    encoder_: Encoder
-
-    def fit(self, X: npt.ArrayLike) -> Any:
-        """Learn from rows; sets ``encoder_``."""
 
 
 class CompressedVectors(WordVectors):
@@ -75,6 +58,8 @@ class CompressedVectors(WordVectors):
         What else is to be stored in the header, such as the isotropy before and after.
     source : Source, optional
         Where the float vectors came from.
+    engine : {"auto", "native", "numpy", "faiss"}, default "auto"
+        What searches; see :class:`~embcompress.HammingIndex`.
 
     Raises
     ------
@@ -100,6 +85,7 @@ class CompressedVectors(WordVectors):
         quantizer: str,
         info: dict[str, str] | None = None,
         source: Source | None = None,
+        engine: str = "auto",
     ) -> None:
         self.codes = check_codes(codes, encoder.n_bits)
         if len(self.codes) != len(index_to_key):
@@ -109,7 +95,7 @@ class CompressedVectors(WordVectors):
         self.quantizer = quantizer
         self.info = dict(info or {})
         self.source = source
-        self._index: HammingIndex | None = None
+        self.engine = engine
 
     def __repr__(self) -> str:
         return f"CompressedVectors({len(self):,} words x {self.n_bits} bits, {self.quantizer})"
@@ -139,12 +125,16 @@ class CompressedVectors(WordVectors):
                 "Hamming distances do not compare; use most_similar, or compress with "
                 "bits_per_direction=1 (--bits-per-direction 1) for a Hamming index"
             )
-        if self._index is None:
-            from embcompress.index import HammingIndex
-
-            self._index = HammingIndex(n_bits=self.n_bits)
-            self._index.add(self.codes)
         return self._index
+
+    @cached_property
+    def _index(self) -> HammingIndex:
+        from embcompress.index import HammingIndex
+
+        index = HammingIndex(n_bits=self.n_bits, engine=self.engine)
+        # with one bit per direction all lengths are equal
+        index.add(self.codes, scales=1 / self._lengths if self.encoder.n_second else None)
+        return index
 
     @cached_property
     def _lengths(self) -> npt.NDArray[np.float32]:
@@ -247,11 +237,7 @@ class CompressedVectors(WordVectors):
             codes,
             quantizer.encoder_,
             quantizer=type(quantizer).__name__,
-            info={
-                name: format(value, _STORED[name])
-                for name, value in learned(quantizer).items()
-                if name in _STORED
-            },
+            info=described(quantizer),
             source=source,
         )
 
@@ -289,12 +275,14 @@ class CompressedVectors(WordVectors):
         save_container(path, tensors, kind=_KIND, metadata=metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CompressedVectors:
+    def load(cls, path: str | os.PathLike[str], *, engine: str = "auto") -> CompressedVectors:
         """Open a file by memory map: the time does not grow with the number of words.
 
         Parameters
         ----------
         path : path-like
+        engine : {"auto", "native", "numpy", "faiss"}, default "auto"
+            As for the class.
 
         Returns
         -------
@@ -332,6 +320,7 @@ class CompressedVectors(WordVectors):
             quantizer=container.value("quantizer"),
             info=info,
             source=_read_source(container),
+            engine=engine,
         )
 
     def decode(self) -> KeyedVectors:
@@ -383,18 +372,48 @@ class CompressedVectors(WordVectors):
     def _nearest(
         self, query: npt.NDArray[np.float32], k: int, scoring: str | None
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        scoring = scoring or "hamming"
+        indices, scores = self.nearest(query[None, :], k, scoring or "hamming")
+        return indices[0], scores[0]
+
+    def nearest(
+        self, queries: Floats, k: int, scoring: str = "hamming"
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Words nearest to queries that are in the space of the codes.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_directions)
+            Projections, or the whole numbers of codes.
+        k : int
+            How many words; no more than there are.
+        scoring : {"hamming", "asymmetric"}, default "hamming"
+            Whether queries are cut to bits first, or keep their real values.
+
+        Returns
+        -------
+        indices : ndarray of int64, shape (n_queries, k)
+            Nearest first, equal similarities in index order.
+        similarities : ndarray of float32, shape (n_queries, k)
+
+        Raises
+        ------
+        ValueError
+            If there is no such scoring, or the engine does not have it.
+        """
         if scoring not in SCORINGS:
             raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
-        encoder = self.encoder
+        encoder, k = self.encoder, min(k, len(self))
         if scoring == "hamming":
-            code = encoder.cut(query[None, :])
+            codes = encoder.cut(queries)
             if not encoder.n_second:
-                distances, indices = self.index.search(code, k)
-                return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
-            query = encoder.values(code)[0]
-        length = np.maximum(np.float32(np.linalg.norm(query)), np.float32(1e-30))
-        return top_k(self.scores(query[None, :])[0] / length, k)
+                distances, indices = self._index.search(codes, k)
+                return indices, ((self.n_bits - 2 * distances) / self.n_bits).astype(np.float32)
+            queries = encoder.values(codes)
+        scores, indices = self._index.search_asymmetric(encoder.per_bit(queries), k)
+        lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+        if not encoder.n_second:
+            lengths = lengths * np.sqrt(np.float32(self.n_bits))
+        return indices, scores / np.maximum(lengths, np.float32(1e-30))
 
     def scores(self, queries: Floats) -> npt.NDArray[np.float32]:
         """Scores of real-valued queries against all codes: cosines times the query's length.
@@ -411,30 +430,6 @@ class CompressedVectors(WordVectors):
         scores = asymmetric_scores(self.encoder.per_bit(queries), self.codes, self.n_bits)
         scores /= self._lengths
         return scores
-
-
-def learned(quantizer: Quantizer) -> dict[str, float]:
-    """What a fitted quantizer tells of its fit, by name.
-
-    Parameters
-    ----------
-    quantizer : fitted quantizer
-
-    Returns
-    -------
-    dict of str to float
-        Those of ``n_removed``, ``n_rotations``, ``n_iter``, ``loss``, ``isotropy_before`` and
-        ``isotropy_after`` that it has.
-    """
-    names = ("n_removed", "n_rotations", "n_iter", "loss")
-    found = {
-        name: float(getattr(quantizer, f"{name}_"))
-        for name in names
-        if hasattr(quantizer, f"{name}_")
-    }
-    if hasattr(quantizer, "isotropy_"):
-        found["isotropy_before"], found["isotropy_after"] = quantizer.isotropy_
-    return found
 
 
 def _read_source(container: Container) -> Source | None:

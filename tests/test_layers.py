@@ -25,7 +25,7 @@ LAYERS = [
     },
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
-    {"bundle", "compressed", "formats", "lowering", "quantizers", "pruning"},
+    {"bundle", "compressed", "fits", "formats", "lowering", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "report", "scale", "stores"},
 ]

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
+    "Engine",
+    "EngineOption",
     "Errors",
     "InputFile",
     "InputFormat",
@@ -126,6 +128,24 @@ TopN = Annotated[int, typer.Option("--topn", "-n", min=1, help="How many words."
 ScoringOption = Annotated[
     Scoring,
     typer.Option(help="hamming: bits against bits; asymmetric: real values against bits, finer."),
+]
+
+
+class Engine(StrEnum):
+    """What searches."""
+
+    auto = "auto"
+    native = "native"
+    numpy = "numpy"
+    faiss = "faiss"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="What searches; the results are the same. native: compiled for this processor; auto: "
+        "that, unless the search is over before it is loaded."
+    ),
 ]
 
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcompress.cli._arguments import JsonFlag, Scoring, ScoringOption, SmallFile, TopN
+from embcompress.cli._arguments import (
+    Engine,
+    EngineOption,
+    JsonFlag,
+    Scoring,
+    ScoringOption,
+    SmallFile,
+    TopN,
+)
 from embcompress.cli._output import (
     describe_codes,
     describe_fit,
@@ -65,12 +73,13 @@ def search(
     words: Annotated[list[str], typer.Argument(help="Words to look up.", show_default=False)],
     topn: TopN = 10,
     scoring: ScoringOption = Scoring.hamming,
+    engine: EngineOption = Engine.auto,
     json: JsonFlag = False,
 ) -> None:
     """Show the nearest neighbours of words."""
     from embcompress.compressed import CompressedVectors
 
-    small = CompressedVectors.load(file)
+    small = CompressedVectors.load(file, engine=str(engine))
     found = {
         word: small.most_similar(word, topn=topn, scoring=str(scoring))
         for word in dict.fromkeys(words)
@@ -91,12 +100,13 @@ def analogy(
     c: Annotated[str, typer.Argument(help="... as c is to what?", show_default=False)],
     topn: TopN = 5,
     scoring: ScoringOption = Scoring.asymmetric,
+    engine: EngineOption = Engine.auto,
     json: JsonFlag = False,
 ) -> None:
     """Complete an analogy: a is to b as c is to ... (3CosAdd: b - a + c)."""
     from embcompress.compressed import CompressedVectors
 
-    small = CompressedVectors.load(file)
+    small = CompressedVectors.load(file, engine=str(engine))
     found = small.most_similar(positive=[b, c], negative=[a], topn=topn, scoring=str(scoring))
     if json:
         print_json({"a": a, "b": b, "c": c, "answers": _as_dicts(found)})
