@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from embcompress.index.hamming import HammingIndex
 from embcompress.index.searching import RangeResult
+from embcompress.index.tuning import Trial, Tuning
 
-__all__ = ["HammingIndex", "RangeResult"]
+__all__ = ["HammingIndex", "RangeResult", "Trial", "Tuning"]

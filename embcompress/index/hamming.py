@@ -22,6 +22,7 @@ from embcompress.index.files import inspect_file, map_rows, read_index, read_row
 from embcompress.index.flat import FlatCodes
 from embcompress.index.searching import Indices, Searches
 from embcompress.index.storage import is_mapped
+from embcompress.index.tuning import Tuning, tune
 from embcompress.index.widths import KINDS, fast_width
 
 __all__ = ["HammingIndex"]
@@ -223,6 +224,55 @@ class HammingIndex(Searches):
         """
         self._check_growing()
         return int(self._codes.remove(ids))
+
+    def tune(
+        self,
+        queries: npt.ArrayLike,
+        exact: Searches,
+        *,
+        k: int = 10,
+        recall: float = 0.95,
+    ) -> Tuning:
+        """Set `n_probe` or `ef_search` to the least that reaches a recall.
+
+        Parameters
+        ----------
+        queries : array-like of uint8, shape (n_queries, ceil(n_bits / 8))
+            Such as will be asked, and not the codes themselves; a few hundred.
+        exact : HammingIndex
+            A flat index over the same codes.
+        k : int, default 10
+        recall : float, default 0.95
+            Share of the `k` nearest codes to be found, above 0 and at most 1. Counted by distance:
+            of several codes at the same distance any counts.
+
+        Returns
+        -------
+        Tuning
+            What was chosen, and recall and time of all that was tried; prints as a table.
+
+        Raises
+        ------
+        ValueError
+            If this index is flat, `exact` holds another number of codes, or `recall` is out of
+            its range.
+
+        Warns
+        -----
+        UserWarning
+            If the recall cannot be reached.
+        """
+        if self.kind == "flat":
+            raise ValueError("a flat index is exact; tune one of kind='ivf' or 'hnsw'")
+        if not 0 < recall <= 1:
+            raise ValueError(f"recall={recall} must be above 0 and at most 1")
+        if len(exact) != len(self):
+            raise ValueError(f"exact holds {len(exact)} codes, this index {len(self)}")
+        array = checked_codes(queries, self.n_bits, "queries")
+        if not len(array):
+            raise ValueError("queries is empty; a few hundred are needed")
+        distances, _ = exact.search(array, min(count_of("k", k), len(self)))
+        return tune(self, array, distances, recall)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file, whole or not at all.
