@@ -35,7 +35,7 @@ CONFINED = {
     "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
     "numba": {"_compiled", "code_sums", "runtime", "formats"},
     "llvmlite": {"runtime", "formats"},
-    "faiss": {"index", "rescoring", "evaluation"},
+    "faiss": {"index", "rescoring", "evaluation", "stores"},
     "gensim": {"formats"},
     "dask": {"scale"},
     "sklearn": {"quantizers", "heads", "augmentation", "evaluation"},
@@ -44,6 +44,13 @@ CONFINED = {
     "safetensors": {"container"},
     "onnx": {"runtime"},
     "matplotlib": {"report"},
+    "apsw": {"stores"},
+    "duckdb": {"stores"},
+    "lancedb": {"stores"},
+    "psycopg": {"stores"},
+    "sqlite3": {"stores"},
+    "sqlite_vec": {"stores"},
+    "usearch": {"stores"},
 }
 
 

@@ -67,7 +67,7 @@ def open_store(url: str) -> Store:
     parsed = parse_url(url)
     if parsed.scheme not in _STORES:
         raise ValueError(
-            f"{url}: no store is called {parsed.scheme!r}; there are {', '.join(SCHEMES)}"
+            f"{parsed.shown}: no store is called {parsed.scheme!r}; there are {', '.join(SCHEMES)}"
         )
     module, name = _STORES[parsed.scheme]
     store: type[Store] = getattr(importlib.import_module(module), name)

@@ -126,9 +126,7 @@ class Description:
                 f"{place} holds codes with {theirs}, so distances to these would mean nothing; "
                 "write elsewhere, or replace what is there with replace=True"
             )
-        return replace(
-            self, has_keys=self.has_keys or new.has_keys, info={**self.info, **new.info}
-        )
+        return replace(self, has_keys=self.has_keys or new.has_keys, info={**self.info, **new.info})
 
 
 def pack_encoder(encoder: Encoder) -> bytes:

@@ -112,7 +112,7 @@ def _check_key(key: object, position: int) -> None:
     except UnicodeEncodeError:
         raise ValueError(
             f"key {position} is {key.encode('utf-8', 'surrogateescape')!r}, which is not UTF-8; "
-            "stores hold text: read the vectors with errors=\"replace\""
+            'stores hold text: read the vectors with errors="replace"'
         ) from None
     if "\0" in key:
         raise ValueError(f"key {position} is {key!r}; stores hold text without NUL characters")

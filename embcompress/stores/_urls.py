@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 __all__ = ["DEFAULT_TABLE", "StoreURL", "is_url", "parse_url"]
 
 DEFAULT_TABLE = "codes"
+_PASSWORD = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
@@ -34,6 +35,17 @@ class StoreURL:
     options: dict[str, str] = field(default_factory=dict)
 
     @property
+    def shown(self) -> str:
+        """The address for messages: without a password."""
+        parts = urlsplit(self.text)
+        netloc = parts.netloc
+        if parts.password is not None:
+            netloc = f"{parts.username}:***@{netloc.rpartition('@')[2]}"
+        query = _PASSWORD.sub(r"\1***", parts.query)
+        # put together by hand: the library drops the empty host of sqlite:///file
+        return f"{parts.scheme}://{netloc}{parts.path}{'?' if query else ''}{query}"
+
+    @property
     def file(self) -> Path:
         """The file or folder of a store.
 
@@ -47,11 +59,11 @@ class StoreURL:
         """
         if urlsplit(self.text).netloc:
             raise ValueError(
-                f"{self.text}: two slashes name a host, which {self.scheme} has not; write "
+                f"{self.shown}: two slashes name a host, which {self.scheme} has not; write "
                 f"{self.scheme}:///PATH, or {self.scheme}:////PATH for an absolute path"
             )
         if not self.path:
-            raise ValueError(f"{self.text}: the path is missing; write {self.scheme}:///PATH")
+            raise ValueError(f"{self.shown}: the path is missing; write {self.scheme}:///PATH")
         return Path(self.path)
 
     def table(self) -> list[str]:
@@ -80,7 +92,7 @@ class StoreURL:
         """
         value = self.options.get(name, "0")
         if value not in {"0", "1"}:
-            raise ValueError(f"{self.text}: {name}={value!r}; allowed: 0 or 1")
+            raise ValueError(f"{self.shown}: {name}={value!r}; allowed: 0 or 1")
         return value == "1"
 
     def allow(self, options: Collection[str]) -> None:
@@ -88,7 +100,7 @@ class StoreURL:
         unknown = sorted(set(self.options) - set(options))
         if unknown:
             known = ", ".join(sorted(options)) or "none"
-            raise ValueError(f"{self.text}: option {unknown[0]!r} is not known; allowed: {known}")
+            raise ValueError(f"{self.shown}: option {unknown[0]!r} is not known; allowed: {known}")
 
 
 def is_url(text: str) -> bool:

@@ -261,7 +261,9 @@ class Store(ABC):
         names = found.keys[0] if found.keys else []
         pairs = [
             (str(i) if name is None else name, 1 - 2 * h / described.n_bits)
-            for i, h, name in zip(found.ids[0].tolist(), found.distances[0].tolist(), names, strict=True)
+            for i, h, name in zip(
+                found.ids[0].tolist(), found.distances[0].tolist(), names, strict=True
+            )
             if i not in (given, -1)
         ]
         return pairs[:topn]

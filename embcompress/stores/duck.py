@@ -40,7 +40,7 @@ class DuckStore(Store):
         self._path = url.file
         name = url.table()
         if len(name) > 1:
-            raise ValueError(f"{url.text}: name the table without a schema")
+            raise ValueError(f"{url.shown}: name the table without a schema")
         self._name = name[0]
         self._table, self._metadata = (quoted(self._name + end) for end in ("", "_embcompress"))
         self._connection: Any = None
@@ -110,7 +110,9 @@ class DuckStore(Store):
     def _read(self) -> Description | None:
         if self._connection is None and not self._path.exists():
             return None
-        tables = {name for (name,) in self._query("SELECT table_name FROM duckdb_tables()").fetchall()}
+        tables = {
+            name for (name,) in self._query("SELECT table_name FROM duckdb_tables()").fetchall()
+        }
         if f"{self._name}_embcompress" in tables:
             rows = self._query(f"SELECT name, value, data FROM {self._metadata}").fetchall()
             return from_metadata_rows(rows, self.place)
@@ -144,7 +146,9 @@ class DuckStore(Store):
             self._connection.unregister("_batch")
 
     def _nearest(self, queries: Codes, k: int) -> Iterator[Found]:
-        terms = [f"bit_count(xor(w{j}, ?::UBIGINT))::INTEGER" for j in range(-(-queries.shape[1] // 8))]
+        terms = [
+            f"bit_count(xor(w{j}, ?::UBIGINT))::INTEGER" for j in range(-(-queries.shape[1] // 8))
+        ]
         statement = (
             f"SELECT {' + '.join(terms)} AS distance, id FROM {self._table} "
             "ORDER BY distance, id LIMIT ?"

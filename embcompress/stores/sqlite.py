@@ -45,7 +45,7 @@ class SqliteStore(Store):
         self._path = url.file
         name = url.table()
         if len(name) > 1:
-            raise ValueError(f"{url.text}: tables of SQLite have no schema")
+            raise ValueError(f"{url.shown}: tables of SQLite have no schema")
         self._name = name[0]
         self._table, self._keys_table, self._metadata = (
             quoted(self._name + suffix) for suffix in ("", "_keys", "_embcompress")
@@ -134,18 +134,22 @@ class SqliteStore(Store):
             )
             execute(f"CREATE TABLE {self._keys_table} (id INTEGER PRIMARY KEY, key TEXT)")
             execute(f"CREATE TABLE {self._metadata} (name TEXT PRIMARY KEY, value TEXT, data BLOB)")
-        many(
-            f"INSERT OR REPLACE INTO {self._metadata} VALUES (?, ?, ?)", metadata_rows(described)
-        )
+        many(f"INSERT OR REPLACE INTO {self._metadata} VALUES (?, ?, ?)", metadata_rows(described))
         for batch in batches:
             ids = batch.ids.tolist()
             if change == "merge":  # vec0 has no upsert
                 many(f"DELETE FROM {self._table} WHERE id = ?", ((i,) for i in ids))
                 many(f"DELETE FROM {self._keys_table} WHERE id = ?", ((i,) for i in ids))
             codes = map(bytes, batch.codes)
-            many(f"INSERT INTO {self._table} (id, code) VALUES (?, vec_bit(?))", zip(ids, codes, strict=True))
+            many(
+                f"INSERT INTO {self._table} (id, code) VALUES (?, vec_bit(?))",
+                zip(ids, codes, strict=True),
+            )
             if batch.keys is not None:
-                many(f"INSERT INTO {self._keys_table} VALUES (?, ?)", zip(ids, batch.keys, strict=True))
+                many(
+                    f"INSERT INTO {self._keys_table} VALUES (?, ?)",
+                    zip(ids, batch.keys, strict=True),
+                )
         if described.has_keys:
             index = quoted(f"{self._name}_by_key")
             execute(f"CREATE INDEX IF NOT EXISTS {index} ON {self._keys_table} (key)")
