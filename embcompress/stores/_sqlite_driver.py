@@ -6,6 +6,7 @@ apsw, which brings an SQLite of its own, stands in; of both only what they share
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,8 @@ def connect(path: Path, *, write: bool) -> Any:
     ----------
     path : Path
     write : bool
-        Make the file if it is not there; else only read.
+        Make the file if it is not there. Without, it is opened for writing too where that is
+        allowed, since SQLite may have to undo what a killed process has begun.
 
     Returns
     -------
@@ -40,17 +42,18 @@ def connect(path: Path, *, write: bool) -> Any:
     MissingExtraError
         If sqlite-vec is not installed, or nothing that can load it.
     """
+    mode = "rwc" if write else "rw" if os.access(path, os.W_OK) else "ro"
     sqlite_vec = require("sqlite_vec", extra="stores", feature=_FEATURE)
     if hasattr(sqlite3.Connection, "enable_load_extension"):
         connection: Any = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'rwc' if write else 'ro'}",
+            f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             timeout=_WAIT_SECONDS,
             check_same_thread=False,
         )
     else:
-        connection = _connect_apsw(path, write)
+        connection = _connect_apsw(path, mode)
     try:
         connection.enable_load_extension(True)
         connection.load_extension(sqlite_vec.loadable_path())
@@ -69,7 +72,7 @@ def error_types() -> tuple[type[Exception], ...]:
     return tuple(types)
 
 
-def _connect_apsw(path: Path, write: bool) -> Any:
+def _connect_apsw(path: Path, mode: str) -> Any:
     try:
         apsw = require("apsw", extra="stores", feature=_FEATURE)
     except MissingExtraError as error:
@@ -78,9 +81,11 @@ def _connect_apsw(path: Path, write: bool) -> Any:
             "sqlite-vec needs; the package apsw stands in for it: "
             'pip install "embcompress[stores]"'
         ) from error
-    flags = apsw.SQLITE_OPEN_READONLY
-    if write:
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-    connection = apsw.Connection(str(path), flags=flags)
+    flags = {
+        "ro": apsw.SQLITE_OPEN_READONLY,
+        "rw": apsw.SQLITE_OPEN_READWRITE,
+        "rwc": apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE,
+    }
+    connection = apsw.Connection(str(path), flags=flags[mode])
     connection.set_busy_timeout(1000 * _WAIT_SECONDS)
     return connection

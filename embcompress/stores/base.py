@@ -191,7 +191,7 @@ class Store(ABC):
             change: Change = "create" if old is None else "replace" if replace else "merge"
             if old is not None and not replace:
                 new = old.with_more(new, self.place)
-            self._load(self._batches(rows, batch_size, bar), new, change)
+            self._load(self._batches(rows, batch_size, bar, new.bit_order), new, change)
         return len(rows)
 
     def search(self, queries: npt.ArrayLike, k: int) -> Neighbors:
@@ -258,9 +258,9 @@ class Store(ABC):
             reason = "" if described.has_keys else "; its rows have no keys"
             raise UnknownWordError(f"{key!r} is not in {self.place}{reason}")
         found = self.search(self.codes([given]), topn + 1)
-        names = found.keys[0] if found.keys else []
+        names, n_bits = (found.keys or [[]])[0], described.n_bits
         pairs = [
-            (str(i) if name is None else name, 1 - 2 * h / described.n_bits)
+            (str(i) if name is None else name, (n_bits - 2 * h) / n_bits)
             for i, h, name in zip(
                 found.ids[0].tolist(), found.distances[0].tolist(), names, strict=True
             )
@@ -395,7 +395,14 @@ class Store(ABC):
         packed = None if encoder is None else pack_encoder(encoder)
         return Description(n_bits, self.bit_order, has_keys, packed, dict(metadata or {}))
 
-    def _batches(self, rows: Rows, size: int, bar: ProgressBar) -> Iterator[Rows]:
+    def _batches(self, rows: Rows, size: int, bar: ProgressBar, order: str) -> Iterator[Rows]:
         for batch in rows.batches(size):
-            yield replace(batch, codes=reorder_bits(batch.codes, self.bit_order))
+            yield replace(batch, codes=reorder_bits(batch.codes, order))
             bar.advance(len(batch))
+
+    def _foreign(self, types: str = "") -> ValueError:
+        """What to raise for a table that is not ours; `types` says what is known of its codes."""
+        known = f" (it has {types})" if types else ""
+        return ValueError(
+            f"{self.place} exists and was not written by embcompress{known}; write elsewhere"
+        )

@@ -117,9 +117,7 @@ class DuckStore(Store):
             rows = self._query(f"SELECT name, value, data FROM {self._metadata}").fetchall()
             return from_metadata_rows(rows, self.place)
         if self._name in tables:
-            raise ValueError(
-                f"{self.place} exists and was not written by embcompress; name another table"
-            )
+            raise self._foreign()
         return None
 
     def _load(self, batches: Iterator[Rows], described: Description, change: Change) -> None:

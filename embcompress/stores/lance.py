@@ -96,9 +96,12 @@ class LanceStore(Store):
             if name.decode().startswith(_PREFIX)
         }
         if not entries:
-            raise ValueError(
-                f"{self.place} exists and was not written by embcompress; name another table"
-            )
+            lists = [
+                f"{field.name} {field.type}"
+                for field in self._open().schema
+                if "list" in str(field.type)
+            ]
+            raise self._foreign(", ".join(lists))
         encoder = entries.pop(ENCODER, None)
         data = None if encoder is None else base64.b64decode(encoder)
         return Description.from_entries(entries, data, self.place)

@@ -124,21 +124,18 @@ class PostgresStore(Store):
             rows = self._query("SELECT name, value, data FROM {metadata}")
             return from_metadata_rows(rows, self.place)
         if self._exists():
-            raise ValueError(
-                f"{self.place} exists and was not written by embcompress{self._foreign_bits()}; "
-                "name another table"
-            )
+            raise self._foreign(self._bit_columns())
         return None
 
-    def _foreign_bits(self) -> str:
-        """What is known of the codes in a table that is not ours."""
+    def _bit_columns(self) -> str:
+        """Columns of bits in the table, with their lengths."""
         name = self._beside("").as_string(self._open())
         rows = self._query(
             "SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute "
             "WHERE attrelid = to_regclass(%s) AND atttypid = 'bit'::regtype AND NOT attisdropped",
             name,
         )
-        return f" (column {rows[0][0]} of the type {rows[0][1]})" if rows else ""
+        return ", ".join(f"{column} {kind}" for column, kind in rows)
 
     def _load(self, batches: Iterator[Rows], described: Description, change: Change) -> None:
         n_bits = self._sql.Literal(described.n_bits)

@@ -8,6 +8,7 @@ number of a vector into the least significant bit, so codes are stored in that o
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -32,6 +33,7 @@ _CHUNK_ROWS = 4096
 _MOST = 4096
 # Below the number of variables that a statement may have in any build.
 _IDS_AT_ONCE = 500
+_BIT_COLUMN = re.compile(r"\w+\s+bit\[\d+\]")
 
 
 class SqliteStore(Store):
@@ -69,11 +71,9 @@ class SqliteStore(Store):
         try:
             yield
         except error_types() as error:
-            text = str(error).rpartition("Error: ")[2]
+            text = _reason(error)
             if "disk is full" in text:
-                raise OSError(
-                    errno.ENOSPC, "the disk is full; nothing was written", str(self._path)
-                ) from error
+                raise self._full(text) from error
             if "not a database" in text or "malformed" in text:
                 raise FormatError(f"{self._path}: {text}") from error
             raise OSError(errno.EIO, f"SQLite: {text}", str(self._path)) from error
@@ -84,18 +84,42 @@ class SqliteStore(Store):
         folder = self._path.parent
         if not folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(folder))
-        self._open(write=True)
         try:
+            self._open(write=True)
             self._connection.execute("BEGIN IMMEDIATE")
-            yield
-            self._connection.execute("COMMIT")
+            with self._given_up():
+                yield
+                self._connection.execute("COMMIT")
         except BaseException:
-            with suppress(*error_types()):  # SQLite has rolled back itself if the disk was full
-                self._connection.execute("ROLLBACK")
+            if self._connection is not None and self._connection.in_transaction:
+                with suppress(*error_types()):
+                    self._connection.execute("ROLLBACK")
             self.close()
             if is_new:
-                self._path.unlink(missing_ok=True)
+                for path in (self._path, self._path.with_name(self._path.name + "-journal")):
+                    path.unlink(missing_ok=True)
             raise
+
+    @contextmanager
+    def _given_up(self) -> Iterator[None]:
+        """Tell a full disk from other failures.
+
+        sqlite-vec says of a row that could not be written only that it could not. But SQLite ends
+        a transaction by itself for one kind of reason: there is no space, or writing fails.
+        """
+        try:
+            yield
+        except error_types() as error:
+            if self._connection.in_transaction:
+                raise
+            raise self._full(_reason(error)) from error
+
+    def _full(self, text: str) -> OSError:
+        return OSError(
+            errno.ENOSPC,
+            f"the disk is full or cannot be written; nothing was written (SQLite: {text})",
+            str(self._path),
+        )
 
     def _open(self, *, write: bool) -> None:
         if self._connection is not None and (self._writable or not write):
@@ -111,14 +135,13 @@ class SqliteStore(Store):
     def _read(self) -> Description | None:
         if self._connection is None and not self._path.exists():
             return None
-        tables = {name for (name,) in self._query("SELECT name FROM sqlite_master")}
+        tables = dict(self._query("SELECT name, sql FROM sqlite_master"))
         if f"{self._name}_embcompress" in tables:
             rows = self._query(f"SELECT name, value, data FROM {self._metadata}")
             return from_metadata_rows(rows, self.place)
-        if tables & {self._name, f"{self._name}_keys"}:
-            raise ValueError(
-                f"{self.place} exists and was not written by embcompress; name another table"
-            )
+        for name in (self._name, f"{self._name}_keys"):
+            if name in tables:
+                raise self._foreign(", ".join(_BIT_COLUMN.findall(tables[name] or "")))
         return None
 
     def _load(self, batches: Iterator[Rows], described: Description, change: Change) -> None:
@@ -202,3 +225,8 @@ class SqliteStore(Store):
 def _found(rows: list[tuple]) -> Found:
     distances = np.array([row[0] for row in rows], dtype=np.int32)
     return distances, np.array([row[1] for row in rows], dtype=np.int64)
+
+
+def _reason(error: Exception) -> str:
+    """What a client says, without the names of its classes."""
+    return str(error).rpartition("Error: ")[2]
