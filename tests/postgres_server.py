@@ -26,13 +26,15 @@ _UNPRIVILEGED = ("postgres", "nobody")
 
 
 @contextmanager
-def running_server(programs: Path) -> Iterator[str]:
+def running_server(programs: Path, *, fsync: bool = False) -> Iterator[str]:
     """Start a server; its address.
 
     Parameters
     ----------
     programs : Path
         Folder with initdb and pg_ctl.
+    fsync : bool, default False
+        Whether what is written has to be on the disk, as on a server that is in use.
 
     Yields
     ------
@@ -59,7 +61,7 @@ def running_server(programs: Path) -> Iterator[str]:
 
     options = (
         f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= "
-        "-c fsync=off -c max_connections=20 -c shared_buffers=64MB"
+        f"-c fsync={'on' if fsync else 'off'} -c max_connections=20 -c shared_buffers=64MB"
     )
     try:
         run(

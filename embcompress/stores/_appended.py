@@ -153,12 +153,14 @@ def collect(batches: list[Rows], width: int) -> Rows:
     """All batches as one, ordered by id."""
     ids = np.concatenate([batch.ids for batch in batches])
     codes = np.concatenate([batch.codes for batch in batches]).reshape(-1, width)
-    order = np.argsort(ids, kind="stable")
     keys = None
     if batches[0].keys is not None:
-        flat = [key for batch in batches for key in batch.keys or ()]
-        keys = [flat[i] for i in order.tolist()]
-    return Rows(ids[order], codes[order], keys)
+        keys = [key for batch in batches for key in batch.keys or ()]
+    if (ids[1:] > ids[:-1]).all():
+        return Rows(ids, codes, keys)
+    order = np.argsort(ids)
+    sorted_keys = None if keys is None else [keys[i] for i in order.tolist()]
+    return Rows(ids[order], codes[order], sorted_keys)
 
 
 def merged(old: Appended, new: Rows, described: Description) -> tuple[Appended, npt.NDArray]:

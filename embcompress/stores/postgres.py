@@ -1,8 +1,8 @@
 """PostgreSQL: codes in a column of the type ``bit(n)``, on any server from version 14 on.
 
-Distances are ``bit_count(code # query)``, which every server has, and searches compare with every
-row. Where the extension pgvector is there, ``hnsw=1`` in the address makes and asks its index over
-``bit_hamming_ops``, which is faster and approximate.
+Searches compare with every row, by ``bit_count(code # query)``, which every server has, or by the
+operator ``<~>`` where the extension pgvector is in the database. With pgvector ``hnsw=1`` in the
+address makes and asks its index over ``bit_hamming_ops``, which is faster and approximate.
 """
 
 from __future__ import annotations
@@ -188,34 +188,46 @@ class PostgresStore(Store):
 
     def _need_pgvector(self) -> None:
         """Have the extension in the database, or say why not."""
-        rows = self._query(
-            "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
-        )
-        if not rows:
+        available = "SELECT 1 FROM pg_available_extensions WHERE name = 'vector'"
+        if not self._query(available):
             raise ValueError(
                 f"{self._place}: the server has no pgvector (extension vector), which hnsw=1 "
                 "needs; leave hnsw out to search exactly without it"
             )
         self._run("CREATE EXTENSION IF NOT EXISTS vector")
-        version = self._query("SELECT extversion FROM pg_extension WHERE extname = 'vector'")[0][0]
-        if tuple(map(int, version.split(".")[:2])) < _OLDEST_PGVECTOR:
+        version = self._pgvector()
+        if version < _OLDEST_PGVECTOR:
             raise ValueError(
-                f"{self._place}: pgvector {version} does not compare bits; hnsw=1 needs 0.7 or "
-                "newer"
+                f"{self._place}: pgvector {'.'.join(map(str, version))} does not compare bits; "
+                "hnsw=1 needs 0.7 or newer"
             )
+
+    def _pgvector(self) -> tuple[int, ...]:
+        """Version of the extension in the database; (0,) if it is not there."""
+        rows = self._query("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        return tuple(map(int, rows[0][0].split("."))) if rows else (0,)
 
     def _nearest(self, queries: Codes, k: int) -> Iterator[Found]:
         n_bits = self._described().n_bits
         bits = np.unpackbits(queries, axis=1, count=n_bits) + ord("0")
-        names = {"n": self._sql.Literal(n_bits)}
-        if not self._hnsw:
-            statement = (
-                "SELECT bit_count(code # %s::bit({n})) AS distance, id FROM {table} "
-                "ORDER BY distance, id LIMIT %s"
-            )
-            for row in bits:
-                yield _found(self._query(statement, row.tobytes().decode(), k, **names))
-            return
+        texts = [row.tobytes().decode() for row in bits]
+        return (self._walk if self._hnsw else self._scan)(texts, k, self._sql.Literal(n_bits))
+
+    def _scan(self, queries: list[str], k: int, n_bits: Any) -> Iterator[Found]:
+        """Compare with every row."""
+        # the operator takes a little less time; behind a cast it never asks an index, which
+        # would be approximate
+        has_operator = self._pgvector() >= _OLDEST_PGVECTOR
+        distance = "(code <~> {})::int" if has_operator else "bit_count(code # {})"
+        statement = (
+            f"SELECT {distance.format('%s::bit({n})')} AS distance, id FROM {{table}} "
+            "ORDER BY distance, id LIMIT %s"
+        )
+        for query in queries:
+            yield _found(self._query(statement, query, k, n=n_bits))
+
+    def _walk(self, queries: list[str], k: int, n_bits: Any) -> Iterator[Found]:
+        """Ask the graph of pgvector."""
         if not self._exists("_hnsw"):
             raise ValueError(f"{self.place} has no HNSW index; write it with hnsw=1 first")
         statement = (
@@ -226,8 +238,8 @@ class PostgresStore(Store):
         with self._open().transaction():
             effort = self._sql.Literal(min(most, max(least, 2 * k)))
             self._run("SET LOCAL hnsw.ef_search = {effort}", effort=effort)
-            for row in bits:
-                yield _found(self._query(statement, row.tobytes().decode(), k, **names))
+            for query in queries:
+                yield _found(self._query(statement, query, k, n=n_bits))
 
     def _count(self) -> int:
         return self._query("SELECT count(*) FROM {table}")[0][0]

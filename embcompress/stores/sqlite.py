@@ -27,8 +27,6 @@ from embcompress.stores.base import Change, Found, Store
 
 __all__ = ["SqliteStore"]
 
-# Rows of vec0 are stored in blobs of this many. Larger ones are scanned a little faster.
-_CHUNK_ROWS = 4096
 # The largest k that vec0 takes.
 _MOST = 4096
 # Below the number of variables that a statement may have in any build.
@@ -153,7 +151,7 @@ class SqliteStore(Store):
             width = 8 * code_bytes(described.n_bits)
             execute(
                 f"CREATE VIRTUAL TABLE {self._table} USING vec0("
-                f"id INTEGER PRIMARY KEY, code bit[{width}], chunk_size={_CHUNK_ROWS})"
+                f"id INTEGER PRIMARY KEY, code bit[{width}])"
             )
             execute(f"CREATE TABLE {self._keys_table} (id INTEGER PRIMARY KEY, key TEXT)")
             execute(f"CREATE TABLE {self._metadata} (name TEXT PRIMARY KEY, value TEXT, data BLOB)")
