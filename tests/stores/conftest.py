@@ -11,31 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from postgres_server import VARIABLE, running_server
+from store_places import file_url, need
 
 from embcompress.stores import SCHEMES
-
-# packages that a scheme needs
-CLIENTS = {
-    "sqlite": ["sqlite_vec"],
-    "duckdb": ["duckdb", "pyarrow"],
-    "postgresql": ["psycopg"],
-    "lancedb": ["lancedb", "pyarrow"],
-    "faiss": ["faiss"],
-    "usearch": ["usearch"],
-}
-ENDINGS = {"sqlite": ".db", "duckdb": ".duckdb", "faiss": ".faiss", "usearch": ".usearch"}
-
-
-def need(scheme: str) -> None:
-    """Skip where the client of a store is not installed."""
-    for package in CLIENTS[scheme]:
-        if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
-
-
-def file_url(scheme: str, folder: Path) -> str:
-    """Address of a store in a file or folder."""
-    return f"{scheme}:///{folder}/store{ENDINGS.get(scheme, '')}"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from store_places import file_url, need
 
 from embcompress import IIQ, FormatError, Sign, open_store
 from embcompress._optional import MissingExtraError
@@ -114,8 +115,6 @@ except OSError as error:
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb", "lancedb", "faiss"])
 def test_a_file_that_cannot_grow(kind, there, tmp_path):
     """The limit of a process on the size of files, which is what a full disk is to a program."""
-    from conftest import file_url, need
-
     need(kind)
     url = file_url(kind, tmp_path)
     done = subprocess.run(
@@ -299,8 +298,6 @@ def make_foreign(scheme: str, path: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["faiss", "usearch"])
 def test_damaged_files(scheme, tmp_path, make_codes):
-    from conftest import need
-
     need(scheme)
     path, url = tmp_path / "f", f"{scheme}:///{tmp_path}/f"
     with open_store(url) as store:
@@ -322,8 +319,6 @@ def test_damaged_files(scheme, tmp_path, make_codes):
 
 @pytest.mark.parametrize("scheme", ["sqlite", "duckdb"])
 def test_a_file_that_is_no_database(scheme, tmp_path):
-    from conftest import need
-
     need(scheme)
     (tmp_path / "f").write_bytes(b"no database at all " * 500)
     with (
