@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import importlib
 
-from embcompress.stores._urls import is_url, parse_url
+from embcompress.stores._urls import parse_url
 from embcompress.stores.base import Neighbors, Store, StoreInfo
 
-__all__ = ["SCHEMES", "Neighbors", "Store", "StoreInfo", "is_url", "open_store"]
+__all__ = ["SCHEMES", "Neighbors", "Store", "StoreInfo", "open_store"]
 
 # scheme -> module and class; a new store is its module and a line here
 _STORES = {

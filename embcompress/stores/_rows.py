@@ -38,9 +38,9 @@ class Rows:
         """The rows in order, `size` at a time, keys checked to be text."""
         for start in range(0, len(self), size):
             part = slice(start, start + size)
-            keys = None if self.keys is None else list(self.keys[part])
-            for place, key in enumerate(keys or ()):
-                _check_key(key, start + place)
+            keys = None
+            if self.keys is not None:
+                keys = [_checked(key, place) for place, key in enumerate(self.keys[part], start)]
             yield replace(self, ids=self.ids[part], codes=self.codes[part], keys=keys)
 
 
@@ -104,7 +104,7 @@ def _check_ids(ids: npt.ArrayLike | None, n: int) -> Ids:
     return array.astype(np.int64)
 
 
-def _check_key(key: object, position: int) -> None:
+def _checked(key: object, position: int) -> str:
     if not isinstance(key, str):
         raise TypeError(f"key {position} is {key!r}; keys are strings")
     try:
@@ -116,3 +116,4 @@ def _check_key(key: object, position: int) -> None:
         ) from None
     if "\0" in key:
         raise ValueError(f"key {position} is {key!r}; stores hold text without NUL characters")
+    return str(key)  # plain, where it was a string of NumPy

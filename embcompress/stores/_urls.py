@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-__all__ = ["DEFAULT_TABLE", "StoreURL", "is_url", "parse_url"]
+__all__ = ["DEFAULT_TABLE", "StoreURL", "parse_url"]
 
 DEFAULT_TABLE = "codes"
 _PASSWORD = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
@@ -103,11 +103,6 @@ class StoreURL:
             raise ValueError(f"{self.shown}: option {unknown[0]!r} is not known; allowed: {known}")
 
 
-def is_url(text: str) -> bool:
-    """Whether a text is meant as the address of a store."""
-    return "://" in text
-
-
 def parse_url(text: str) -> StoreURL:
     """Take an address apart.
 
@@ -130,7 +125,7 @@ def parse_url(text: str) -> StoreURL:
     >>> url.scheme, url.path, url.table()
     ('sqlite', 'folder/words.db', ['words'])
     """
-    if not is_url(text):
+    if "://" not in text:
         raise ValueError(f"{text!r} is not the address of a store, such as sqlite:///words.db")
     parts = urlsplit(text)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))

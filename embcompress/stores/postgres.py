@@ -11,7 +11,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class PostgresStore(Store):
         self._hnsw = url.flag("hnsw")
         self._dsn, self._place = _without_ours(url)
         self._connection: Any = None
+        self._progress = ""  # how far a load has come, for the message if the connection is lost
 
     @property
     def place(self) -> str:
@@ -69,11 +70,10 @@ class PostgresStore(Store):
             ) from error
         except psycopg.Error as error:
             text = " ".join(str(error).split())
-            lost = self._connection is not None and self._connection.closed
-            if lost:
+            if self._connection is not None and self._connection.closed:
                 self._connection = None
                 raise ConnectionError(
-                    f"{self._place}: the connection was lost; nothing was written ({text})"
+                    f"{self._place}: the connection was lost{self._progress} ({text})"
                 ) from error
             if self._connection is None:
                 raise ConnectionError(f"{self._place}: no connection ({text})") from error
@@ -81,8 +81,11 @@ class PostgresStore(Store):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._progress = "; nothing was written"
         with self._open().transaction():
             yield
+            self._progress = " while the load was committed; write it again"
+        self._progress = ""
 
     def _open(self) -> Any:
         if self._connection is None or self._connection.closed:
@@ -268,12 +271,11 @@ def _without_ours(url: StoreURL) -> tuple[str, str]:
     """The address as the client takes it, and as people may see it."""
     parts = urlsplit(url.text)
     options = [(name, value) for name, value in parse_qsl(parts.query) if name not in _OURS]
+    query = "?" + urlencode(options, quote_via=quote) if options else ""
     host = parts.netloc.rpartition("@")[2]
-    user = parts.username
-    shown = f"{user}@{host}" if user else host
+    shown = f"{parts.username}@{host}" if parts.username else host
+    # put together by hand: the library drops an empty host
     return (
-        urlunsplit(
-            (parts.scheme, parts.netloc, parts.path, urlencode(options, quote_via=quote), "")
-        ),
-        urlunsplit((parts.scheme, shown, parts.path, "", "")),
+        f"{parts.scheme}://{parts.netloc}{parts.path}{query}",
+        f"{parts.scheme}://{shown}{parts.path}",
     )

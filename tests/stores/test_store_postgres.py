@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -93,6 +94,28 @@ def test_no_server():
         ):
             store.info()
     assert "secret" not in str(caught.value)
+
+
+def test_a_connection_lost_while_searching(postgres_url, admin, make_codes):
+    with open_store(postgres_url) as store:
+        store.write(make_codes(5, 40), n_bits=40)
+        server_process = store._connection.info.backend_pid
+        admin.execute("SELECT pg_terminate_backend(%s)", (server_process,))
+        with pytest.raises(ConnectionError, match=r"the connection was lost \("):
+            store.search(make_codes(5, 40), 3)
+        assert store.search(make_codes(5, 40), 3).ids.shape == (5, 3)
+
+
+def test_the_host_as_an_option(postgres_url, plain_postgres, make_codes):
+    parts = urlsplit(plain_postgres)
+    url = (
+        f"postgresql:///postgres?host={parts.hostname}&port={parts.port}&user={parts.username}"
+        f"&password={parts.password}&table={table_of(postgres_url)}"
+    )
+    with open_store(url) as store:
+        store.write(make_codes(5, 40), n_bits=40)
+        assert store.info().place == f"postgresql:///postgres, table {table_of(postgres_url)}"
+        assert parts.password not in repr(store)
 
 
 def test_wrong_password(plain_postgres):

@@ -62,6 +62,15 @@ def test_more_neighbours_than_rows(url, make_codes):
     assert found.keys[0][5:] == [None] * 3
 
 
+def test_no_queries_and_no_ids(url, make_codes):
+    with open_store(url) as store:
+        store.write(make_codes(5, 20), n_bits=20, keys=np.array(list("abcde")))
+        found = store.search(make_codes(0, 20), 3)
+        assert found.ids.shape == found.distances.shape == (0, 3)
+        assert found.keys == []
+        assert store.codes([]).shape == (0, 3)
+
+
 def test_writing_twice_is_writing_once(url, make_codes):
     codes, keys = make_codes(400, 50), [f"k{i}" for i in range(400)]
     with open_store(url) as store:
