@@ -65,10 +65,14 @@ class Appended:
 
     def find(self, key: str) -> int | None:
         """Smallest id among the rows with a key."""
-        row = None if self.keys is None else self.keys.find(key)
-        if row is None or self.key(row) is None:
+        if self.keys is None:
             return None
-        return int(self.ids[row])
+        if key == "" and self.missing is not None:  # rows without a key are stored as empty ones
+            empty = np.diff(self.keys.offsets) == 0
+            rows = np.flatnonzero(empty & ~self.missing)
+            return int(self.ids[rows[0]]) if len(rows) else None
+        row = self.keys.find(key)
+        return None if row is None else int(self.ids[row])
 
     def rows_of(self, ids: Ids) -> npt.NDArray[np.int64]:
         """Rows of those of some ids that are there."""
@@ -88,7 +92,24 @@ def write_appended(
     write_payload : callable
         Called with a function that takes bytes.
     appended : Appended
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; nothing is left behind.
     """
+    try:
+        _write(path, write_payload, appended)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        message = f"{error.strerror or error}; nothing was written"
+        raise OSError(error.errno, message, str(path)) from error
+
+
+def _write(
+    path: Path, write_payload: Callable[[Callable[[bytes], None]], None], appended: Appended
+) -> None:
     size = checksum = 0
     extra = dump_container(_tensors(appended), kind=_KIND, metadata=appended.described.entries())
     with atomic_write(path) as file:

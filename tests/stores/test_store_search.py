@@ -118,6 +118,11 @@ def test_keys_may_be_added_later_and_be_missing(url, make_codes):
             assert key == (None if i < 20 else "abcdefghij"[i - 20])
         # a row without a key is shown by its id
         assert {name for name, _ in store.most_similar("c", 29)} >= {"19", "j"}
+        with pytest.raises(UnknownWordError, match="'' is not in"):
+            store.most_similar("")
+        store.write(codes[:1], n_bits=16, ids=[25], keys=[""])
+        assert "25" not in dict(store.most_similar("", 29))
+        assert len(store.most_similar("", 29)) == 29
 
 
 def test_replacing_drops_what_was_there(url, make_codes):
