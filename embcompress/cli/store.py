@@ -117,6 +117,8 @@ def search_store(url: str, words: list[str], topn: int, scoring: str) -> Neighbo
 
     if scoring != "hamming":
         raise ValueError(f"--scoring {scoring} needs the file; stores compare bits with bits")
+    if words[0].endswith(".safetensors"):
+        raise ValueError(f"{words[0]}: with --store no file is named, words only")
     with open_store(url) as store:
         return {word: store.most_similar(word, topn) for word in dict.fromkeys(words)}
 

@@ -110,13 +110,13 @@ class DuckStore(Store):
     def _read(self) -> Description | None:
         if self._connection is None and not self._path.exists():
             return None
-        tables = {
-            name for (name,) in self._query("SELECT table_name FROM duckdb_tables()").fetchall()
-        }
-        if f"{self._name}_embcompress" in tables:
+        # names are the same in upper and lower case
+        names = self._query("SELECT lower(table_name) FROM duckdb_tables()").fetchall()
+        tables, name = {table for (table,) in names}, self._name.lower()
+        if f"{name}_embcompress" in tables:
             rows = self._query(f"SELECT name, value, data FROM {self._metadata}").fetchall()
             return from_metadata_rows(rows, self.place)
-        if self._name in tables:
+        if name in tables:
             raise self._foreign()
         return None
 

@@ -133,13 +133,15 @@ class SqliteStore(Store):
     def _read(self) -> Description | None:
         if self._connection is None and not self._path.exists():
             return None
-        tables = dict(self._query("SELECT name, sql FROM sqlite_master"))
-        if f"{self._name}_embcompress" in tables:
+        # names are the same in upper and lower case
+        tables = dict(self._query("SELECT lower(name), sql FROM sqlite_master"))
+        name = self._name.lower()
+        if f"{name}_embcompress" in tables:
             rows = self._query(f"SELECT name, value, data FROM {self._metadata}")
             return from_metadata_rows(rows, self.place)
-        for name in (self._name, f"{self._name}_keys"):
-            if name in tables:
-                raise self._foreign(", ".join(_BIT_COLUMN.findall(tables[name] or "")))
+        for table in (name, f"{name}_keys"):
+            if table in tables:
+                raise self._foreign(", ".join(_BIT_COLUMN.findall(tables[table] or "")))
         return None
 
     def _load(self, batches: Iterator[Rows], described: Description, change: Change) -> None:

@@ -60,7 +60,8 @@ def fresh_table(server: str):
     name = f"t{secrets.token_hex(6)}"
     yield f"{server}?table={name}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"DROP TABLE IF EXISTS {name}, {name}_embcompress")
+        for table in (name, f"{name}_other"):
+            connection.execute(f"DROP TABLE IF EXISTS {table}, {table}_embcompress")
 
 
 @pytest.fixture(params=SCHEMES)

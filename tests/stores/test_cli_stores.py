@@ -93,6 +93,7 @@ def test_errors(tmp_path, compressed, faiss_url):
         (["export", tmp_path / "no.npy", *to, "--n-bits", 40], "no.npy: No such file"),
         (["search", "--store", faiss_url, "king"], "s.faiss: there are no codes; write some"),
         (["search", faiss_url, "king"], f"{faiss_url} is a store; write --store"),
+        (["search", compressed, "king", "--store", faiss_url], "no file is named, words only"),
         (["search", compressed], "name words to look up behind the file"),
         (["search", "--store", faiss_url, "a", "--scoring", "asymmetric"], "stores compare bits"),
     ):

@@ -53,6 +53,36 @@ def test_the_example_with_a_server(here, postgres_url, capsys):
     assert "[['sentence 0', " in capsys.readouterr().out
 
 
+def run_sql(block, url, sample_keys):
+    """The first column of what a block of SQL finds, on a table of the name in the address."""
+    psycopg = pytest.importorskip("psycopg")
+    server, _, table = url.partition("?table=")
+    codes = np.random.default_rng(0).integers(0, 256, (50, 8), dtype=np.uint8)
+    with open_store(url) as store:
+        store.write(codes, n_bits=64, keys=sample_keys)
+        expected = store.most_similar(sample_keys[7], 9)
+    with psycopg.connect(server) as connection:
+        rows = connection.execute(block.replace("sentences", table)).fetchall()
+    return [row[0] for row in rows], [sample_keys[7], *(key for key, _ in expected)]
+
+
+def test_sql(postgres_url):
+    blocks = re.findall(r"```sql\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(blocks) == 2
+    found, expected = run_sql(blocks[0], postgres_url, [f"k{i}" for i in range(50)])
+    assert found == expected
+
+
+def test_sql_of_pgvector(pgvector_url):
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(pgvector_url.partition("?")[0]) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    block = re.findall(r"```sql\n(.*?)```", PAGE, flags=re.DOTALL)[1]
+    found, expected = run_sql(block, pgvector_url, [f"k{i}" for i in range(50)])
+    assert found[0] == expected[0]
+    assert len(set(found)) == 10
+
+
 def test_commands(here):
     need("sqlite")
     need("duckdb")

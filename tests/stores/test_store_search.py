@@ -133,6 +133,23 @@ def test_replacing_drops_what_was_there(url, make_codes):
     assert (info.n_codes, info.n_bits, info.has_keys) == (20, 40, False)
 
 
+def test_tables_side_by_side(url, make_codes):
+    if url.startswith(("faiss", "usearch")):
+        pytest.skip("a file has no tables")
+    joint = "&" if "?" in url else "?"
+    others = [url, f"{url}{joint}table=other_1"] if joint == "?" else [url, url + "_other"]
+    for n_rows, address in enumerate(others, 20):
+        with open_store(address) as store:
+            store.write(make_codes(n_rows, 16), n_bits=16, keys=["x"] * n_rows)
+    for n_rows, address in enumerate(others, 20):
+        with open_store(address) as store:
+            assert store.info().n_codes == n_rows
+    if url.startswith(("sqlite", "duckdb")):  # where names do not depend on the case
+        with open_store(f"{url}?table=CODES") as store:
+            store.write(make_codes(5, 16), n_bits=16)
+            assert store.info().n_codes == 20
+
+
 def test_any_text_is_a_key(url, make_codes):
     keys = ["", "it's", 'say "x"', "näïve 字", "a\tb\nc", "x" * 5000, "%s {} ? $1 \\", "'; DROP"]
     codes = make_codes(8, 64)
