@@ -59,7 +59,7 @@ class StoreInput:
             keys = self.keys.read_text("utf-8", "surrogateescape").split("\n")
             if keys[-1] == "":
                 keys.pop()
-        metadata = {"source": str(self.file)}
+        metadata = {"source": _as_text(str(self.file))}
         codes = _load_array(self.file)
         return {"codes": codes, "n_bits": self.n_bits, "keys": keys, "metadata": metadata}
 
@@ -73,7 +73,7 @@ class StoreInput:
         small = CompressedVectors.load(self.file)
         metadata = {"quantizer": small.quantizer, **small.info}
         if small.source is not None:
-            metadata["source"] = small.source.path
+            metadata["source"] = _as_text(small.source.path)
         return {
             "codes": small.codes,
             "n_bits": small.n_bits,
@@ -121,6 +121,11 @@ def search_store(url: str, words: list[str], topn: int, scoring: str) -> Neighbo
         raise ValueError(f"{words[0]}: with --store no file is named, words only")
     with open_store(url) as store:
         return {word: store.most_similar(word, topn) for word in dict.fromkeys(words)}
+
+
+def _as_text(path: str) -> str:
+    """A file's name as UTF-8, also where the name on disk is not."""
+    return path.encode("utf-8", "replace").decode()
 
 
 def _load_array(path: Path) -> npt.NDArray[np.generic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from embcompress.codes import Codes, check_codes
 
-__all__ = ["Rows", "check_pad_bits", "check_rows"]
+__all__ = ["Rows", "check_metadata", "check_pad_bits", "check_rows"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -40,7 +40,10 @@ class Rows:
             part = slice(start, start + size)
             keys = None
             if self.keys is not None:
-                keys = [_checked(key, place) for place, key in enumerate(self.keys[part], start)]
+                keys = [
+                    _checked(key, f"key {place}")
+                    for place, key in enumerate(self.keys[part], start)
+                ]
             yield replace(self, ids=self.ids[part], codes=self.codes[part], keys=keys)
 
 
@@ -88,6 +91,13 @@ def check_pad_bits(codes: Codes, n_bits: int, name: str) -> None:
         )
 
 
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Refuse names and values that are not text, as :func:`check_rows` does with keys."""
+    for name, value in metadata.items():
+        for text in (name, value):
+            _checked(text, f"metadata {name!r}")
+
+
 def _check_ids(ids: npt.ArrayLike | None, n: int) -> Ids:
     if ids is None:
         return np.arange(n, dtype=np.int64)
@@ -104,16 +114,17 @@ def _check_ids(ids: npt.ArrayLike | None, n: int) -> Ids:
     return array.astype(np.int64)
 
 
-def _checked(key: object, position: int) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"key {position} is {key!r}; keys are strings")
+def _checked(text: object, what: str) -> str:
+    """A text that every store can hold."""
+    if not isinstance(text, str):
+        raise TypeError(f"{what} is {text!r}; strings are needed")
     try:
-        key.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"key {position} is {key.encode('utf-8', 'surrogateescape')!r}, which is not UTF-8; "
-            'stores hold text: read the vectors with errors="replace"'
+            f"{what} is {text.encode('utf-8', 'surrogateescape')!r}, which is not UTF-8; "
+            'stores hold text; vectors are read as text with errors="replace"'
         ) from None
-    if "\0" in key:
-        raise ValueError(f"key {position} is {key!r}; stores hold text without NUL characters")
-    return str(key)  # plain, where it was a string of NumPy
+    if "\0" in text:
+        raise ValueError(f"{what} is {text!r}; stores hold text without NUL characters")
+    return str(text)  # plain, where it was a string of NumPy

@@ -17,7 +17,7 @@ from embcompress.encoder import Encoder
 from embcompress.progress import ProgressBar
 from embcompress.stores._bits import reorder_bits
 from embcompress.stores._description import Description, pack_encoder, unpack_encoder
-from embcompress.stores._rows import Ids, Rows, check_pad_bits, check_rows
+from embcompress.stores._rows import Ids, Rows, check_metadata, check_pad_bits, check_rows
 from embcompress.stores._urls import StoreURL
 from embcompress.vectors import UnknownWordError
 
@@ -392,6 +392,7 @@ class Store(ABC):
             )
         if encoder is not None and encoder.n_bits != n_bits:
             raise ValueError(f"the encoder makes codes of {encoder.n_bits} bits, n_bits={n_bits}")
+        check_metadata(metadata or {})
         packed = None if encoder is None else pack_encoder(encoder)
         return Description(n_bits, self.bit_order, has_keys, packed, dict(metadata or {}))
 
