@@ -22,6 +22,7 @@ import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 import tables_runtime as runtime
+import tables_stores as stores
 import tables_transfer as transfer
 from _markdown import Row, markdown, number
 
@@ -197,6 +198,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "runtime-resnet": ("runtime_resnet", runtime.contenders),
     "runtime-start": ("runtime_start", runtime.start),
     "similarity": ("similarity", similarity),
+    "stores": ("stores", stores.stores),
     "variants": ("variants", quality.variants),
 }
 

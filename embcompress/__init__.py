@@ -23,11 +23,12 @@ _LAZY = {
     "Sign": "embcompress.quantizers",
     "TextVectors": "embcompress.texts",
     "load_vectors": "embcompress.formats",
+    "open_store": "embcompress.stores",
     "save_vectors": "embcompress.formats",
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime"}
+_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime", "stores"}
 
 __all__ = [
     "IIQ",
@@ -47,9 +48,11 @@ __all__ = [
     "evaluation",
     "heads",
     "load_vectors",
+    "open_store",
     "pruning",
     "runtime",
     "save_vectors",
+    "stores",
 ]
 
 

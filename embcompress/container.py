@@ -28,8 +28,10 @@ __all__ = [
     "Container",
     "FormatError",
     "atomic_write",
+    "dump_container",
     "kind_of",
     "load_container",
+    "parse_container",
     "save_container",
 ]
 
@@ -188,6 +190,40 @@ def save_container(
     OSError
         As :func:`atomic_write`.
     """
+    with atomic_write(path) as file:
+        for block in _blocks(tensors, kind, metadata):
+            file.write(block)
+
+
+def dump_container(
+    tensors: Mapping[str, npt.NDArray],
+    *,
+    kind: str,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """The bytes that :func:`save_container` would write.
+
+    Parameters
+    ----------
+    tensors : mapping of str to ndarray
+    kind : str
+    metadata : mapping of str to str, optional
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    TypeError
+        As :func:`save_container`.
+    """
+    return b"".join(_blocks(tensors, kind, metadata))
+
+
+def _blocks(
+    tensors: Mapping[str, npt.NDArray], kind: str, metadata: Mapping[str, str] | None
+) -> Iterator[bytes | memoryview]:
     arrays = {name: _little_endian(name, array) for name, array in tensors.items()}
     # No holes are allowed between arrays, so the widest items go first and stay aligned.
     order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
@@ -215,11 +251,9 @@ def save_container(
         position += array.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % 64)
-    with atomic_write(path) as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name in order:
-            file.write(np.ascontiguousarray(arrays[name]).data)
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        yield np.ascontiguousarray(arrays[name]).data
 
 
 def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
@@ -250,6 +284,48 @@ def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
     if not header:
         return Container(path, {}, metadata)
     data = np.memmap(path, dtype=np.uint8, mode="r", offset=0)
+    return Container(path, _views(path, data, start, header), metadata)
+
+
+def parse_container(data: bytes, path: str | os.PathLike[str], *, kind: str) -> Container:
+    """Read what :func:`dump_container` made.
+
+    Parameters
+    ----------
+    data : bytes
+    path : path-like
+        Where the bytes come from, for messages.
+    kind : str
+        What they must hold.
+
+    Returns
+    -------
+    Container
+
+    Raises
+    ------
+    FormatError
+        As :func:`load_container`.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    path = Path(path)
+    try:
+        deserialize(data)  # checks lengths, offsets and shapes
+    except SafetensorError as error:
+        raise FormatError(f"{path}: {len(data)} bytes that are not safetensors: {error}") from error
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    metadata = header.pop("__metadata__", {})
+    _check_identity(path, metadata, kind)
+    array = np.frombuffer(data, dtype=np.uint8)
+    return Container(path, _views(path, array, start, header), metadata)
+
+
+def _views(
+    path: Path, data: npt.NDArray[np.uint8], start: int, header: Mapping[str, dict]
+) -> dict[str, npt.NDArray]:
+    """Arrays of a checked header, as views."""
     tensors = {}
     for name, entry in header.items():
         dtype = _DTYPES.get(entry["dtype"])
@@ -258,7 +334,7 @@ def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
         first, last = entry["data_offsets"]
         flat = data[start + first : start + last].view(np.ndarray)
         tensors[name] = flat.view(dtype.newbyteorder("<")).reshape(entry["shape"])
-    return Container(path, tensors, metadata)
+    return tensors
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

@@ -12,7 +12,14 @@ from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
 
 import embcompress.container as container_module
-from embcompress.container import FormatError, atomic_write, load_container, save_container
+from embcompress.container import (
+    FormatError,
+    atomic_write,
+    dump_container,
+    load_container,
+    parse_container,
+    save_container,
+)
 
 TENSORS = {
     "codes": np.arange(6, dtype=np.uint8).reshape(3, 2),
@@ -230,3 +237,19 @@ def test_permissions_of_the_file(tmp_path):
         assert target.stat().st_mode & 0o777 == 0o600
     finally:
         os.umask(mask)
+
+
+def test_bytes_are_those_of_the_file(tmp_path):
+    save_container(tmp_path / "f", TENSORS, kind="test", metadata={"a": "b"})
+    data = dump_container(TENSORS, kind="test", metadata={"a": "b"})
+    assert data == (tmp_path / "f").read_bytes()
+    parsed = parse_container(data, "a database", kind="test")
+    assert parsed.metadata["a"] == "b"
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(parsed.tensors[name], array)
+        assert parsed.tensors[name].dtype == array.dtype
+    with pytest.raises(FormatError, match="a database: holds 'test', expected 'other'"):
+        parse_container(data, "a database", kind="other")
+    for end in (0, 5, len(data) // 2, len(data) - 1):
+        with pytest.raises(FormatError, match=f"a database: {end} bytes that are not safetensors"):
+            parse_container(data[:end], "a database", kind="test")

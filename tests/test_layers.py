@@ -36,7 +36,7 @@ CONFINED = {
     "torch": {"training", "heads", "lowering", "pruning", "quantizers", "augmentation"},
     "numba": {"_compiled", "code_sums", "index", "runtime", "formats", "simd"},
     "llvmlite": {"runtime", "formats", "simd"},
-    "faiss": {"index", "rescoring", "evaluation"},
+    "faiss": {"index", "rescoring", "evaluation", "stores"},
     "gensim": {"formats"},
     "dask": {"scale"},
     "sklearn": {"quantizers", "heads", "augmentation", "evaluation"},
@@ -45,6 +45,13 @@ CONFINED = {
     "safetensors": {"container"},
     "onnx": {"runtime"},
     "matplotlib": {"report"},
+    "apsw": {"stores"},
+    "duckdb": {"stores"},
+    "lancedb": {"stores"},
+    "psycopg": {"stores"},
+    "sqlite3": {"stores"},
+    "sqlite_vec": {"stores"},
+    "usearch": {"stores"},
 }
 
 

@@ -31,6 +31,7 @@ _OPTION_OF = {
     "member=": "--member",
     "vocabulary=": "--vocabulary",
     "limit=": "--limit",
+    "replace=True": "--replace",
     'features="codes"': "--features codes",
     'features="decoded"': "--features decoded",
 }

@@ -24,6 +24,7 @@ from embcompress.cli._output import (
     print_table,
 )
 from embcompress.cli.bundle import print_bundle
+from embcompress.cli.store import Neighbours, is_url, search_store
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -69,21 +70,33 @@ def info(file: SmallFile, json: JsonFlag = False) -> None:
 
 
 def search(
-    file: SmallFile,
-    words: Annotated[list[str], typer.Argument(help="Words to look up.", show_default=False)],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            help="File made by `embcompress compress`, then words to look up; with --store words "
+            "only.",
+            metavar="FILE WORD",
+            show_default=False,
+        ),
+    ],
     topn: TopN = 10,
     scoring: ScoringOption = Scoring.hamming,
     engine: EngineOption = Engine.auto,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Search in a store that `export --to URL` wrote, instead of in a file.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show the nearest neighbours of words."""
-    from embcompress.compressed import CompressedVectors
-
-    small = CompressedVectors.load(file, engine=str(engine))
-    found = {
-        word: small.most_similar(word, topn=topn, scoring=str(scoring))
-        for word in dict.fromkeys(words)
-    }
+    if store is None:
+        found = _search_file(arguments, topn, str(scoring), str(engine))
+    else:
+        found = search_store(store, arguments, topn, str(scoring))
     if json:
         print_json({word: _as_dicts(neighbours) for word, neighbours in found.items()})
         return
@@ -112,6 +125,20 @@ def analogy(
         print_json({"a": a, "b": b, "c": c, "answers": _as_dicts(found)})
         return
     print_table([f"{a} : {b} = {c} :", "similarity"], _as_rows(found))
+
+
+def _search_file(arguments: list[str], topn: int, scoring: str, engine: str) -> Neighbours:
+    from embcompress.compressed import CompressedVectors
+
+    if is_url(arguments[0]):
+        raise ValueError(f"{arguments[0]} is a store; write --store {arguments[0]} WORD...")
+    file, *words = arguments
+    if not words:
+        raise ValueError(f"name words to look up behind the file {file}")
+    small = CompressedVectors.load(file, engine=engine)
+    return {
+        word: small.most_similar(word, topn=topn, scoring=scoring) for word in dict.fromkeys(words)
+    }
 
 
 def _describe(small: CompressedVectors, file_bytes: int) -> dict[str, Any]:
