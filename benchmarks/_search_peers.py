@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -69,11 +69,9 @@ def usearch_exact(codes: np.ndarray, n_threads: int) -> Search:
 
 def sqlite_vec_table(codes: np.ndarray, n_threads: int) -> Search:
     """A virtual table of sqlite-vec in memory."""
-    import sqlite_vec
+    from embcompress.stores import _sqlite_driver  # only to load the extension
 
-    base = sqlite3.connect(":memory:")
-    base.enable_load_extension(True)
-    sqlite_vec.load(base)
+    base = _sqlite_driver.connect(Path(":memory:"), write=True)
     base.execute(f"create virtual table codes using vec0(code bit[{8 * codes.shape[1]}])")
     base.executemany(
         "insert into codes(rowid, code) values (?, vec_bit(?))",

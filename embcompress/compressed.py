@@ -377,7 +377,7 @@ class CompressedVectors(WordVectors):
 
     def nearest(
         self, queries: Floats, k: int, scoring: str = "hamming"
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
         """Words nearest to queries that are in the space of the codes.
 
         Parameters
@@ -393,7 +393,7 @@ class CompressedVectors(WordVectors):
         -------
         indices : ndarray of int64, shape (n_queries, k)
             Nearest first, equal similarities in index order.
-        similarities : ndarray of float32, shape (n_queries, k)
+        similarities : ndarray of floats, shape (n_queries, k)
 
         Raises
         ------
@@ -407,7 +407,7 @@ class CompressedVectors(WordVectors):
             codes = encoder.cut(queries)
             if not encoder.n_second:
                 distances, indices = self._index.search(codes, k)
-                return indices, ((self.n_bits - 2 * distances) / self.n_bits).astype(np.float32)
+                return indices, (self.n_bits - 2 * distances) / self.n_bits
             queries = encoder.values(codes)
         scores, indices = self._index.search_asymmetric(encoder.per_bit(queries), k)
         lengths = np.linalg.norm(queries, axis=1, keepdims=True)

@@ -16,7 +16,7 @@ from embcompress.index.engines import engine_for
 from embcompress.index.files import write_flat
 from embcompress.index.ids import IdMap
 from embcompress.index.keys import Keys, distances_of, scores_of
-from embcompress.index.storage import Rows, Storage, allowed_words
+from embcompress.index.storage import Rows, Scales, Storage, allowed_words
 from embcompress.index.threads import available_cores
 
 __all__ = ["FlatCodes"]
@@ -30,7 +30,7 @@ class _State:
 
     codes: Storage
     ids: IdMap
-    scales: npt.NDArray[np.float32] | None = None
+    scales: Scales | None = None
 
     def allowed(self, subset: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
         if subset is None:
@@ -73,7 +73,7 @@ class FlatCodes:
         flat._state = _State(
             Rows(code_bytes(n_bits), (rows,)),
             IdMap(len(rows), sections.get("ids")),
-            sections.get("scales"),
+            Scales(sections["scales"]) if "scales" in sections else None,
         )
         flat.fixed = fixed
         return flat
@@ -108,16 +108,15 @@ class FlatCodes:
             if state.codes.n and (scales is None) != (state.scales is None):
                 there, came = ("no ", "") if state.scales is None else ("", "no ")
                 raise ValueError(f"the index has {there}scales, these codes came with {came}scales")
-            if scales is not None:
-                before = np.empty(0, np.float32) if state.scales is None else state.scales
-                scales = np.concatenate([before, scales])
+            if scales is not None and state.scales is not None:
+                scales = np.concatenate([state.scales.values, scales])
             id_map = state.ids.added(len(codes), ids)
             storage = state.codes.appended(np.array(codes, order="C") if copy else codes)
             order = id_map.order()
             if order is not None:  # ties are broken by id, so rows lie in the order of ids
                 storage, id_map = storage.taken(order), id_map.taken(order)
                 scales = None if scales is None else scales[order]
-            self._state = _State(storage, id_map, scales)
+            self._state = _State(storage, id_map, None if scales is None else Scales(scales))
 
     def remove(self, ids: npt.ArrayLike) -> int:
         """Remove codes; searches that run go on with what there was."""
@@ -126,7 +125,7 @@ class FlatCodes:
             rows = state.ids.rows_to_remove(ids)
             keep = np.ones(state.codes.n, dtype=np.bool_)
             keep[rows] = False
-            scales = None if state.scales is None else state.scales[keep]
+            scales = None if state.scales is None else Scales(state.scales.values[keep])
             self._state = _State(state.codes.taken(keep), state.ids.taken(keep), scales)
         return len(rows)
 
@@ -181,7 +180,7 @@ class FlatCodes:
         if state.ids.array is not None:
             sections["ids"] = state.ids.array
         if state.scales is not None:
-            sections["scales"] = state.scales
+            sections["scales"] = state.scales.values
         write_flat(
             path,
             self.parts(),

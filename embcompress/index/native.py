@@ -19,7 +19,7 @@ from embcompress.codes import Codes
 from embcompress.index.kernels import asymmetric, hamming
 from embcompress.index.kernels.topk import empty_lists
 from embcompress.index.keys import WORST, Keys, smallest
-from embcompress.index.storage import Storage
+from embcompress.index.storage import Scales, Storage
 from embcompress.index.threads import run_jobs
 
 __all__ = ["WANTS_BLOCKS", "best", "nearest", "within"]
@@ -35,6 +35,8 @@ _LIST_VALUES = 1 << 22
 _NEAREST = {1: hamming.nearest_one, hamming.TILE: hamming.nearest_many}
 _WITHIN = {1: hamming.within_one, hamming.TILE: hamming.within_many}
 _BEST = {1: asymmetric.best_one, asymmetric.TILE: asymmetric.best_many}
+
+_NO_SCALES = np.empty(0, dtype=np.float32)
 
 Allowed = npt.NDArray[np.int64]
 # a search of some queries in blocks from a first to a last one
@@ -89,7 +91,7 @@ def best(
     codes: Storage,
     allowed: Allowed,
     queries: npt.NDArray[np.float64],
-    scales: npt.NDArray[np.float32] | None,
+    scales: Scales | None,
     k: int,
     *,
     n_threads: int = 1,
@@ -102,8 +104,8 @@ def best(
         As in :func:`nearest`.
     queries : ndarray of float64, shape (n_queries, n_bits)
         What each bit counts: the score adds it where the bit is 1, subtracts it where it is 0.
-    scales : ndarray of float32, shape (n,), optional
-        Positive factor of the score of each code.
+    scales : Scales, optional
+        Factors of the scores of codes.
 
     Returns
     -------
@@ -112,11 +114,8 @@ def best(
     """
     _tell(asymmetric.__file__, "_best")
     scaled = scales is not None
-    # whole groups of blocks are read
-    factors = np.ones(len(allowed) * _COLUMN if scaled else 0, dtype=np.float32)
-    if scales is not None:
-        factors[: len(scales)] = scales
-    inverse = 1 / factors
+    factors = _NO_SCALES if scales is None else scales.filled
+    inverse = _NO_SCALES if scales is None else scales.inverse
 
     def search(part: slice, first: int, last: int) -> Keys:
         some = queries[part]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embcompress.codes import Codes
 from embcompress.index.keys import WORST, Keys, keys_of_distances, keys_of_scores, smallest
-from embcompress.index.storage import Storage
+from embcompress.index.storage import Scales, Storage
 
 __all__ = ["WANTS_BLOCKS", "best", "nearest", "within"]
 
@@ -65,7 +65,7 @@ def best(
     codes: Storage,
     allowed: npt.NDArray[np.int64],
     queries: npt.NDArray[np.float64],
-    scales: npt.NDArray[np.float32] | None,
+    scales: Scales | None,
     k: int,
     *,
     n_threads: int = 1,
@@ -81,7 +81,7 @@ def best(
         bits = np.unpackbits(rows, axis=1, count=weights.shape[0])
         scores = (2.0 * bits - 1.0) @ weights
         if scales is not None:
-            scores *= scales[start : start + len(rows), None]
+            scores *= scales.values[start : start + len(rows), None]
         chosen = np.flatnonzero(_chosen(allowed, start, len(rows)))
         keys = keys_of_scores(scores[chosen].T.astype(np.float32), start + chosen)
         found = smallest(np.concatenate([found, keys], axis=1), k)

@@ -18,7 +18,16 @@ import numpy.typing as npt
 
 from embcompress.codes import Codes
 
-__all__ = ["GROUP_CODES", "Blocks", "Piece", "Rows", "Storage", "allowed_words", "is_mapped"]
+__all__ = [
+    "GROUP_CODES",
+    "Blocks",
+    "Piece",
+    "Rows",
+    "Scales",
+    "Storage",
+    "allowed_words",
+    "is_mapped",
+]
 
 _COLUMN = 64  # codes of a block
 #: Memory grows by, and searches are divided into, whole groups of this many codes.
@@ -179,6 +188,24 @@ class Blocks:
 
 
 Storage = Rows | Blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Scales:
+    """Positive factors of the scores of codes; an immutable value."""
+
+    values: npt.NDArray[np.float32]
+    """Shape (n,)."""
+
+    @cached_property
+    def filled(self) -> npt.NDArray[np.float32]:
+        """With ones behind, for whole groups of blocks."""
+        return np.pad(self.values, (0, -len(self.values) % GROUP_CODES), constant_values=1)
+
+    @cached_property
+    def inverse(self) -> npt.NDArray[np.float32]:
+        """One by each, for whole groups of blocks."""
+        return 1 / self.filled
 
 
 def is_mapped(codes: Codes) -> bool:
