@@ -205,7 +205,7 @@ class Scales:
     @cached_property
     def inverse(self) -> npt.NDArray[np.float32]:
         """One by each, for whole groups of blocks."""
-        return 1 / self.filled
+        return np.reciprocal(self.filled)
 
 
 def is_mapped(codes: Codes) -> bool:
