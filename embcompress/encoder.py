@@ -89,8 +89,8 @@ class Encoder:
         return sum(array.nbytes for array in self.to_tensors().values())
 
     @cached_property
-    def _offset(self) -> Floats:
-        # folds centring and thresholds into one vector: scores = x @ projection - offset
+    def offset(self) -> Floats:
+        """Centring and thresholds in one vector: scores are ``x @ projection - offset``."""
         centre = self.mean if self.projection is None else self.mean @ self.projection
         return centre + self.thresholds
 
@@ -112,7 +112,7 @@ class Encoder:
         scores = X if self.projection is None else X @ self.projection.astype(X.dtype, copy=False)
         if lengths is not None:  # scaling the scores is cheaper than scaling a copy of the rows
             scores = scores * (1 / lengths)[:, None]
-        return scores - self._offset.astype(X.dtype, copy=False)
+        return scores - self.offset.astype(X.dtype, copy=False)
 
     def encode(self, X: Floats) -> npt.NDArray[np.uint8]:
         """Packed codes of rows.
