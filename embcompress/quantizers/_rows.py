@@ -18,7 +18,16 @@ from sklearn.utils.random import sample_without_replacement
 from embcompress.quantizers._arrays import Array, is_numpy, take_rows, to_numpy
 from embcompress.quantizers._moments import MomentSums
 
-__all__ = ["ArrayRows", "Needs", "Rows", "as_rows", "draw_rows", "sample_rows"]
+__all__ = [
+    "BLOCK_ROWS",
+    "ArrayRows",
+    "Needs",
+    "Rows",
+    "add_up",
+    "as_rows",
+    "draw_rows",
+    "sample_rows",
+]
 
 Positions = npt.NDArray[np.intp]
 # From a block of rows to arrays (or numbers) that are summed over blocks
@@ -26,7 +35,7 @@ BlockSums = Callable[[Array], tuple[Any, ...]]
 
 # Rows of a block: on a processor its temporaries stay near the caches, on a device it is large
 # enough to keep it busy.
-_BLOCK_ROWS, _DEVICE_BLOCK_ROWS = 8_192, 131_072
+BLOCK_ROWS, _DEVICE_BLOCK_ROWS = 8_192, 131_072
 # A permutation of more rows than this is not made only to take a few of it.
 _MOST_PERMUTED = 1 << 24
 
@@ -96,14 +105,14 @@ class Rows(ABC):
         """Rows by number, in the order of the numbers, as a NumPy array."""
 
     @abstractmethod
-    def survey(self, needs: Needs, positions: Positions | None) -> tuple[MomentSums, Rows]:
-        """Sums over all rows, and the rows of a sample, in one pass.
+    def survey(self, needs: Needs, random: np.random.RandomState) -> tuple[MomentSums, Rows]:
+        """Sums over all rows, and a sample of them, in one pass.
 
         Parameters
         ----------
         needs : Needs
-        positions : ndarray of int or None
-            Rows of the sample, ascending. None: the sample is all rows.
+        random : RandomState
+            The sample is drawn with it, unless it is all rows.
         """
 
     def whole(self, reason: str) -> npt.NDArray:
@@ -148,8 +157,9 @@ class ArrayRows(Rows):
         """Rows by number."""
         return to_numpy(take_rows(self.array, positions))
 
-    def survey(self, needs: Needs, positions: Positions | None) -> tuple[MomentSums, Rows]:
-        """Sums over all rows, and the rows of a sample."""
+    def survey(self, needs: Needs, random: np.random.RandomState) -> tuple[MomentSums, Rows]:
+        """Sums over all rows, and a sample of them."""
+        positions = needs.positions(self.n, random)
         sums = needs.sums(self.n_features)
         for block in self._blocks():
             sums.add(block)
@@ -160,7 +170,7 @@ class ArrayRows(Rows):
         return to_numpy(self.array)
 
     def _blocks(self) -> Iterator[Array]:
-        step = _BLOCK_ROWS if is_numpy(self.array) else _DEVICE_BLOCK_ROWS
+        step = BLOCK_ROWS if is_numpy(self.array) else _DEVICE_BLOCK_ROWS
         for start in range(0, self.n, step):
             yield self.array[start : start + step]
 

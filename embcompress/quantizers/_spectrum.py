@@ -26,9 +26,7 @@ _CLUMPED = 0.5
 _CLUMP_NEIGHBOURS, _CLUMP_ROWS = 10, 2_000
 
 
-def choose_n_remove(
-    variances: Floats, scores: Rows | Floats, random: np.random.RandomState
-) -> int:
+def choose_n_remove(variances: Floats, scores: Rows | Floats, random: np.random.RandomState) -> int:
     """Number of leading directions to null.
 
     A direction counts as dominant if it sticks out of the power law that the directions behind

@@ -27,7 +27,7 @@ from embcompress.quantizers._arrays import (
     namespace,
     project,
 )
-from embcompress.quantizers._moments import Moments
+from embcompress.quantizers._moments import Moments, MomentSums
 from embcompress.quantizers._rows import ArrayRows, Needs, Rows
 
 __all__ = ["BinaryQuantizer"]
@@ -110,14 +110,20 @@ class BinaryQuantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         self
         """
         self.n_features_in_ = rows.n_features
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         self._learn_from(rows)
         return self
 
     def _learn_from(self, rows: Rows) -> None:
         n_bits = self._asked_bits(rows.n_features)
         random = check_random_state(getattr(self, "random_state", None))
-        needs = self._needs(rows.n_features, n_bits)
-        sums, sample = rows.survey(needs, needs.positions(rows.n, random))
+        sums, sample = rows.survey(self._needs(rows.n_features, n_bits), random)
+        self.__dict__.pop("_running", None)  # of partial_fit: a fit starts anew
+        self._finish(sums, sample, n_bits, random)
+
+    def _finish(
+        self, sums: MomentSums, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> None:
         self.encoder_ = self._learn(sums.moments(), sample, n_bits, random)
         self.n_bits_ = n_bits
 

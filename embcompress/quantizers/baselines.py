@@ -14,6 +14,7 @@ from embcompress.quantizers._arrays import prepared_rows
 from embcompress.quantizers._encoders import fit_encoder, fit_levels
 from embcompress.quantizers._moments import Moments, principal_directions
 from embcompress.quantizers._rows import Needs, Rows
+from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
 
 __all__ = ["LSH", "PCASign", "Sign"]
@@ -24,7 +25,7 @@ Floats = npt.NDArray[np.floating]
 _LEVEL_ROWS = 20_000
 
 
-class Sign(BinaryQuantizer):
+class Sign(PartialFitMixin, BinaryQuantizer):
     """One bit per coordinate: whether it exceeds a threshold.
 
     The plain baseline, ``numpy.packbits(X >= 0, axis=1)``, with a choice of threshold.
@@ -61,6 +62,14 @@ class Sign(BinaryQuantizer):
     def _needs(self, n_features: int, n_bits: int) -> Needs:
         return Needs(_LEVEL_ROWS, covariance=False, spread=True)
 
+    def _check_parts(self) -> bool:
+        if self.threshold == "median":
+            raise AttributeError(
+                'Sign(threshold="median") needs all rows in memory at once; call fit with an '
+                'array, or use threshold="mean"'
+            )
+        return True
+
     def _learn_from(self, rows: Rows) -> None:
         if self.threshold == "median":  # the one threshold that does not follow from moments
             self._medians = np.median(rows.whole('Sign(threshold="median")'), axis=0)
@@ -84,7 +93,7 @@ class Sign(BinaryQuantizer):
         )
 
 
-class LSH(BinaryQuantizer):
+class LSH(PartialFitMixin, BinaryQuantizer):
     """Signs of random projections (locality-sensitive hashing for the angle).
 
     Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002; the
@@ -153,7 +162,7 @@ class LSH(BinaryQuantizer):
         return fit_encoder(prepared, mean, self.components_.T, orthonormal=False)
 
 
-class PCASign(BinaryQuantizer):
+class PCASign(PartialFitMixin, BinaryQuantizer):
     """Signs of the principal components.
 
     Parameters

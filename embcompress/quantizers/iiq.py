@@ -18,6 +18,7 @@ from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers._moments import Moments, principal_directions
 from embcompress.quantizers._rows import Needs, Rows
 from embcompress.quantizers._spectrum import choose_n_remove
+from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.itq import Rotation, best_rotation
 
@@ -33,7 +34,7 @@ _FEWEST_ROWS, _ROWS_PER_DIRECTION = 20_000, 40
 _ISOTROPY_ROWS = 5_000
 
 
-class IIQ(BinaryQuantizer):
+class IIQ(PartialFitMixin, BinaryQuantizer):
     """Isotropic iterative quantization (Liao et al., AAAI 2020, arXiv:2001.05314).
 
     Scales rows to length 1, centres, nulls the few directions that dominate, and rotates the
@@ -209,9 +210,7 @@ class IIQ(BinaryQuantizer):
             return max(_FEWEST_ROWS, _ROWS_PER_DIRECTION * n_directions)
         return None if self.fit_samples is None else int(self.fit_samples)
 
-    def _count_removed(
-        self, variances: Floats, scores: Rows, random: np.random.RandomState
-    ) -> int:
+    def _count_removed(self, variances: Floats, scores: Rows, random: np.random.RandomState) -> int:
         if self.n_remove == "auto":
             return choose_n_remove(variances, scores, random)
         n_remove = int(self.n_remove)
@@ -241,9 +240,7 @@ class IIQ(BinaryQuantizer):
             )
         return [len(part) for part in np.array_split(np.arange(n_outputs), n_rotations)]
 
-    def _rotate(
-        self, P: Rows, widths: list[int], random: np.random.RandomState
-    ) -> list[Rotation]:
+    def _rotate(self, P: Rows, widths: list[int], random: np.random.RandomState) -> list[Rotation]:
         steps = len(widths) * self.n_init * self.max_iter
         with ProgressBar("Rotating", steps, unit="steps", enabled=self.verbose) as bar:
             return [

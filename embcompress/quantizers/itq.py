@@ -16,6 +16,7 @@ from embcompress.quantizers._arrays import Array, is_numpy, like, prepared_rows,
 from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers._moments import Moments, principal_directions
 from embcompress.quantizers._rows import Needs, Rows, as_rows, sample_rows
+from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.baselines import check_not_more_bits_than_features, random_rotation
 
@@ -47,7 +48,7 @@ class Rotation:
         return len(self.losses) - 1
 
 
-class ITQ(BinaryQuantizer):
+class ITQ(PartialFitMixin, BinaryQuantizer):
     """Iterative quantization (Gong and Lazebnik, CVPR 2011; TPAMI 2013).
 
     Centres, takes the top `n_bits` principal components, and rotates them so that the distance
