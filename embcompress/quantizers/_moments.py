@@ -77,10 +77,15 @@ class MomentSums:
         for start in range(0, X.shape[0], step):
             self._add_block(X[start : start + step])
 
+    def start(self, X: Array) -> None:
+        """Take sums about the mean of the first of these rows, which are not added."""
+        first = X[:_BLOCK_ROWS]
+        first = to_numpy(unit_rows(first) if self.normalize else first)
+        self._shift = first.mean(axis=0, dtype=np.float64)
+
     def _add_block(self, X: Array) -> None:
         if self._shift is None:
-            first = to_numpy(unit_rows(X) if self.normalize else X)
-            self._shift = first.mean(axis=0, dtype=np.float64)
+            self.start(X)
         if self.normalize:
             self._lengths += float(row_lengths(X).sum())
         shifted = prepared_rows(X, self._shift, normalize=self.normalize)

@@ -8,13 +8,20 @@ searched shard by shard (:class:`ShardedIndex`).
 from __future__ import annotations
 
 from embcompress.scale.fitting import fit, transform
+from embcompress.scale.opened import ShardedCodes, open_shards
+from embcompress.scale.sharded_index import ShardedIndex
+from embcompress.scale.shards import write_shards
 from embcompress.scale.sources import ArraySource, ChunkSource, Source, open_source
 
 __all__ = [
     "ArraySource",
     "ChunkSource",
+    "ShardedCodes",
+    "ShardedIndex",
     "Source",
     "fit",
+    "open_shards",
     "open_source",
     "transform",
+    "write_shards",
 ]

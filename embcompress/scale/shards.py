@@ -162,7 +162,7 @@ def begin(
         others = sorted(path.name for path in folder.iterdir() if _is_foreign(path))
         if others:
             raise ValueError(
-                f"{folder}: holds other files ({', '.join(others[:3])}); give an empty or new folder"
+                f"{folder}: holds other files ({', '.join(others[:3])}); give an empty folder"
             )
         manifest = _first_manifest(folder, quantizer, fingerprint, rows_per_shard)
         write_manifest(folder, manifest)
