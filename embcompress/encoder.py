@@ -20,8 +20,8 @@ __all__ = ["Encoder", "cut_scores", "row_lengths", "unit_rows"]
 
 Floats = npt.NDArray[np.floating]
 
-# Rows per step: the temporaries of a 300-d encoder stay near 20 MB.
-_CHUNK_ROWS = 8_192
+# Rows per step: the temporaries of a 300-d encoder stay in the caches.
+_CHUNK_ROWS = 2_048
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from embcompress.quantizers._arrays import (
     Array,
     is_numpy,
+    namespace,
     prepared_rows,
     row_lengths,
     to_numpy,
@@ -47,8 +49,8 @@ class Moments:
 class MomentSums:
     """Sums over rows from which their moments follow.
 
-    Rows may come in blocks of any size, and sums of parts may be merged: the moments are the same
-    but for rounding. Sums are taken about a point near the mean, that of the first rows, so that
+    Rows may come in chunks of any size: products are taken over the same blocks, so the moments
+    are the same to the last bit. Sums of parts may be merged; then they are but for rounding. Sums are taken about a point near the mean, that of the first rows, so that
     no digits are lost far from zero (Chan, Golub and LeVeque, "Algorithms for computing the sample
     variance", The American Statistician 37, 1983).
 
@@ -70,12 +72,31 @@ class MomentSums:
         self._total = np.zeros(n_features)
         self._scatter = np.zeros((n_features, n_features)) if covariance else None
         self._lengths = 0.0
+        self._waiting: Array | None = None
 
     def add(self, X: Array) -> None:
-        """Add rows, an array of shape (n, n_features)."""
+        """Add rows, an array of shape (m, n_features)."""
         step = _BLOCK_ROWS if is_numpy(X) else _DEVICE_BLOCK_ROWS
-        for start in range(0, X.shape[0], step):
-            self._add_block(X[start : start + step])
+        self.n += X.shape[0]
+        start = 0
+        if self._waiting is not None:  # fill up the block that was begun
+            start = min(step - self._waiting.shape[0], X.shape[0])
+            self._waiting = namespace(X).concat([self._waiting, X[:start]])
+            if self._waiting.shape[0] < step:
+                return
+            self.flush()
+        whole = start + (X.shape[0] - start) // step * step
+        for first in range(start, whole, step):
+            self._add_block(X[first : first + step])
+        if whole < X.shape[0]:
+            xp = namespace(X)
+            self._waiting = xp.asarray(X[whole:], copy=True)
+
+    def flush(self) -> None:
+        """Add the rows that wait for a block to be full."""
+        if self._waiting is not None:
+            self._add_block(self._waiting)
+            self._waiting = None
 
     def start(self, X: Array) -> None:
         """Take sums about the mean of the first of these rows, which are not added."""
@@ -86,16 +107,18 @@ class MomentSums:
     def _add_block(self, X: Array) -> None:
         if self._shift is None:
             self.start(X)
+        assert self._shift is not None
         if self.normalize:
             self._lengths += float(row_lengths(X).sum())
         shifted = prepared_rows(X, self._shift, normalize=self.normalize)
         self._total += to_numpy(shifted.sum(axis=0))
         if self._scatter is not None:
             self._scatter += to_numpy(shifted.T @ shifted)
-        self.n += X.shape[0]
 
     def merge(self, other: MomentSums) -> None:
         """Add the sums of other rows, taken with the same options."""
+        self.flush()
+        other.flush()
         if other._shift is None:
             return
         if self._shift is None:
@@ -110,7 +133,11 @@ class MomentSums:
         self.n += other.n
 
     def moments(self) -> Moments:
-        """The moments of all rows so far; there has to be one."""
+        """The moments of all rows so far; there has to be one. More may be added after."""
+        if self._waiting is not None:
+            done = copy.deepcopy(self)
+            done.flush()
+            return done.moments()
         assert self._shift is not None
         rest = self._total / self.n
         covariance = np.zeros((len(rest), len(rest)))

@@ -34,8 +34,9 @@ Positions = npt.NDArray[np.intp]
 BlockSums = Callable[[Array], tuple[Any, ...]]
 
 # Rows of a block: on a processor its temporaries stay near the caches, on a device it is large
-# enough to keep it busy.
-BLOCK_ROWS, _DEVICE_BLOCK_ROWS = 8_192, 131_072
+# enough to keep it busy. Blocks begin at multiples of it however rows come in chunks, so that
+# rounding, and with it every result, is that of the matrix in memory.
+BLOCK_ROWS, _DEVICE_BLOCK_ROWS = 2_048, 131_072
 # A permutation of more rows than this is not made only to take a few of it.
 _MOST_PERMUTED = 1 << 24
 

@@ -79,6 +79,7 @@ class PartialFitMixin:
     """
 
     _needs: Callable[[int, int], Needs]
+    _validate_params: Callable[[], None]
     _asked_bits: Callable[[int], int]
     _finish: Callable[[Any, Rows, int, np.random.RandomState], None]
 
@@ -113,7 +114,7 @@ class PartialFitMixin:
         xp = namespace(X)
         checked = validate_data(self, X, dtype=[xp.float64, xp.float32], reset=running is None)
         if running is None:
-            self._validate_params()  # type: ignore[attr-defined]
+            self._validate_params()
             running = self._start(checked.shape[1])
         running.add(checked)
         for name in [*vars(self)]:
@@ -147,7 +148,8 @@ class PartialFitMixin:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         if "encoder_" not in vars(self):
             random = check_random_state(getattr(self, "random_state", None))
-            self._finish(*running.result(), self.n_bits_, random)
+            sums, sample = running.result()
+            self._finish(sums, sample, self.n_bits_, random)
         return object.__getattribute__(self, name)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -240,7 +240,7 @@ def encoded_blocks(
             bar.advance(len(rows))
 
 
-def encoder_of(quantizer: BinaryQuantizer | Encoder) -> Encoder:
+def encoder_of(quantizer: Any) -> Encoder:
     """The encoder itself, or that of a fitted quantizer."""
     if hasattr(quantizer, "fit"):
         check_is_fitted(quantizer)

@@ -64,7 +64,7 @@ class ShardedIndex:
     ) -> None:
         if isinstance(codes, str | os.PathLike):
             codes = open_shards(codes)
-        self._codes = codes
+        self._codes: Any = codes
         self._progress = progress
         self._is_lazy = hasattr(codes, "__dask_graph__")
         encoder = getattr(codes, "encoder", None)
@@ -73,11 +73,12 @@ class ShardedIndex:
                 f"these codes of {encoder.n_bits} bits have two bits per direction, which plain "
                 "Hamming distances do not compare; fit with bits_per_direction=1"
             )
-        if n_bits is None and encoder is None:
+        known = None if encoder is None else encoder.n_bits
+        if n_bits is None and known is None:
             raise ValueError("n_bits is needed: the arrays do not tell how many bits are padding")
-        self.n_bits = int(n_bits or encoder.n_bits)
-        if encoder is not None and self.n_bits != encoder.n_bits:
-            raise ValueError(f"the shards hold codes of {encoder.n_bits} bits, not {n_bits}")
+        if known is not None and n_bits not in (None, known):
+            raise ValueError(f"the shards hold codes of {known} bits, not {n_bits}")
+        self.n_bits = int(known or n_bits or 0)
         self.n_parts = self._count_parts()
         if not self.n_parts:
             raise ValueError("there are no codes to search")

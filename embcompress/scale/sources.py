@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.container import FormatError
+from embcompress.quantizers._rows import BLOCK_ROWS
 
 __all__ = [
     "BLOCK_ROWS",
@@ -27,9 +28,6 @@ __all__ = [
 
 Floats = npt.NDArray[np.floating]
 
-# Rows of a block. Blocks begin at multiples of it however a source is cut into chunks, so that
-# rounding, and with it every result, is that of the matrix in memory.
-BLOCK_ROWS = 8_192
 # Rows that stand for a whole array where it is asked whether it is still the same
 _WITNESSES = 64
 _PARQUET, _ARROW = {".parquet", ".pq"}, {".arrow", ".feather", ".ipc"}
