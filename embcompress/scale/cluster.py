@@ -385,8 +385,11 @@ def _as_completed(tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
     futures = client.compute(list(tasks))
     places = {future.key: place for place, future in enumerate(futures)}
     with _lost_workers():
-        for future, result in as_completed(futures, with_results=True):
-            yield places[future.key], result
+        try:
+            for future, result in as_completed(futures, with_results=True):
+                yield places[future.key], result
+        finally:  # after an error nothing more is to be written
+            client.cancel(futures)
 
 
 def _compute(
@@ -404,8 +407,10 @@ def _compute(
         futures = client.compute(groups)
         with _lost_workers():
             for future in as_completed(futures):
-                future.result(timeout="1h") if future.status == "error" else bar.advance(1)
-            return _tree(futures, task).compute() if len(futures) > 1 else futures[0].result()
+                if future.status == "error":
+                    future.result()  # raises it
+                bar.advance(1)
+            return client.compute(_tree(futures, task)).result()
 
 
 def _compute_here(groups: list[Any], task: Any, bar: ProgressBar) -> Any:
@@ -423,9 +428,10 @@ def _compute_here(groups: list[Any], task: Any, bar: ProgressBar) -> Any:
 
 def _tree(parts: list[Any], task: Any) -> Any:
     """Merge in steps of a few, so that no worker has to hold all parts."""
-    while len(parts) > 1:
+    while True:
         parts = [task(parts[k : k + _MERGED]) for k in range(0, len(parts), _MERGED)]
-    return parts[0]
+        if len(parts) == 1:
+            return parts[0]
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def test_words_and_vectors_are_rows_too(sample_path, sample):
 
 @pytest.mark.real_data
 def test_real_vectors_from_text(data_folder):
-    path = data_folder / "embeddings" / "enwiki_glove100_40k.txt"
+    path = data_folder / "embeddings" / "enwiki_glove100_40k.txt.gz"
     if not path.exists():
         pytest.skip(f"{path.name} is not there")
     vectors = load_vectors(path).vectors
