@@ -27,7 +27,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime"}
+_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime", "scale"}
 
 __all__ = [
     "IIQ",
@@ -50,6 +50,7 @@ __all__ = [
     "pruning",
     "runtime",
     "save_vectors",
+    "scale",
 ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,9 +32,7 @@ def found_in(codes: np.ndarray, first: int, k: int) -> tuple[np.ndarray, np.ndar
 )
 def test_parts_give_what_one_index_gives(places, k, order):
     edges = [0, *sorted(places), len(CODES)]
-    parts = [
-        found_in(CODES[lo:hi], lo, k) for lo, hi in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    parts = [found_in(CODES[lo:hi], lo, k) for lo, hi in pairwise(edges)]
     order.shuffle(parts)
     distances, indices = merge_neighbors(parts, k)
     expected = found_in(CODES, 0, k)

@@ -50,9 +50,10 @@ class MomentSums:
     """Sums over rows from which their moments follow.
 
     Rows may come in chunks of any size: products are taken over the same blocks, so the moments
-    are the same to the last bit. Sums of parts may be merged; then they are but for rounding. Sums are taken about a point near the mean, that of the first rows, so that
-    no digits are lost far from zero (Chan, Golub and LeVeque, "Algorithms for computing the sample
-    variance", The American Statistician 37, 1983).
+    are the same to the last bit. Sums of parts may be merged; then they are but for rounding.
+    Sums are taken about a point near the mean, that of the first rows, so that no digits are lost
+    far from zero (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", The
+    American Statistician 37, 1983).
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ searched shard by shard (:class:`ShardedIndex`).
 
 from __future__ import annotations
 
-from embcompress.scale.cluster import to_dask
+from embcompress.scale.collections import to_dask
 from embcompress.scale.fitting import fit, transform
 from embcompress.scale.opened import ShardedCodes, open_shards
 from embcompress.scale.sharded_index import ShardedIndex

@@ -7,9 +7,7 @@ worker is lost is computed again.
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,83 +26,21 @@ from embcompress.quantizers._moments import MomentSums
 from embcompress.quantizers._rows import ArrayRows, Needs, Rows, add_up, sample_rows
 from embcompress.scale import shards
 from embcompress.scale.collections import as_array
+from embcompress.scale.computing import as_completed, compute
 from embcompress.scale.fitting import check_max_rows
 from embcompress.scale.manifest import Manifest, Shard, write_manifest
 from embcompress.scale.opened import ShardedCodes, open_shards
 from embcompress.scale.sharded_index import search_part
-from embcompress.scale.sources import BLOCK_ROWS, Source, open_source
+from embcompress.scale.sources import BLOCK_ROWS
 
-__all__ = ["DaskRows", "fit", "search", "to_dask", "transform", "write_shards"]
+__all__ = ["DaskRows", "fit", "search", "transform", "write_shards"]
 
 Positions = npt.NDArray[np.intp]
 Function = Callable[[Any], Any]
 
-# Results that one task merges; also the unit of progress.
-_MERGED = 16
-
 
 def _dask() -> Any:
     return require("dask", extra="dask", feature="a Dask collection")
-
-
-def to_dask(
-    source: Any, *, column: str | list[str] | None = None, rows_per_block: int = 131_072
-) -> Any:
-    """Rows of a source as a Dask array, whose blocks the workers read.
-
-    Parameters
-    ----------
-    source : path, array, Arrow table, or Source
-        See :func:`open_source`. The number of rows has to be known, and all workers have to see
-        files under the same path. Parquet is read by row groups, so blocks are best as large as
-        these or a multiple.
-    column : str or list of str, optional
-        Column of lists, or columns of numbers, of a table.
-    rows_per_block : int, default 131072
-        A multiple of 2,048 keeps fits equal to the last bit to those in memory.
-
-    Returns
-    -------
-    dask.array.Array of shape (n, n_features)
-
-    Raises
-    ------
-    ValueError
-        If the number of rows is not known.
-    MissingExtraError
-        If Dask is not installed.
-    """
-    array, delayed = require("dask.array", extra="dask", feature="to_dask"), _dask().delayed
-    opened = open_source(source, column=column)
-    if opened.n_rows is None:
-        raise ValueError(
-            f"{opened.name}: its number of rows is not known, which a Dask array needs; use a "
-            "Parquet, Arrow or .npy file"
-        )
-    if isinstance(rows_per_block, bool) or rows_per_block < 1:
-        raise ValueError(f"rows_per_block={rows_per_block!r} must be a whole number from 1 on")
-    name = f"rows-{_dask().base.tokenize(opened.fingerprint())}"
-    reader, read = delayed(opened, traverse=False, name=f"source-{name}"), delayed(_read_block)
-    blocks = []
-    for first in range(0, opened.n_rows, rows_per_block):
-        last = min(first + rows_per_block, opened.n_rows)
-        part = read(reader, first, last, dask_key_name=f"{name}-{first}-{last}")
-        shape = (last - first, opened.n_features)
-        blocks.append(array.from_delayed(part, shape=shape, dtype=opened.dtype))
-    return array.concatenate(blocks)
-
-
-def _read_block(source: Source, first: int, last: int) -> npt.NDArray[np.floating]:
-    """Rows from `first` to before `last`."""
-    out = np.empty((last - first, source.n_features), dtype=source.dtype)
-    done = 0
-    for rows in source.chunks(first):
-        taken = rows[: len(out) - done]
-        out[done : done + len(taken)] = taken
-        done += len(taken)
-        if done == len(out):
-            break
-    return out
 
 
 def fit(
@@ -192,7 +128,7 @@ class DaskRows(Rows):
         # as one key of the graph, which every worker gets once
         functions = _dask().delayed((self._functions, function), traverse=False)
         parts = [task(block, functions) for block in self._blocks()]
-        return _compute(parts, _add_totals, "Summing up", progress=self._progress)
+        return compute(parts, _add_totals, "Summing up", progress=self._progress)
 
     def take(self, positions: Positions) -> npt.NDArray:
         """Rows by number."""
@@ -204,7 +140,7 @@ class DaskRows(Rows):
             for block, local in zip(self._blocks(), self._split(positions[order]), strict=True)
             if len(local)
         ]
-        found = _compute(parts, _concatenate, "Drawing rows", progress=self._progress)
+        found = compute(parts, _concatenate, "Drawing rows", progress=self._progress)
         out = np.empty_like(found)
         out[order] = found
         return out
@@ -221,7 +157,7 @@ class DaskRows(Rows):
         task = delayed(_surveyed)
         locals_ = self._split(positions)
         parts = [task(each, started, local) for each, local in zip(blocks, locals_, strict=True)]
-        sums, sample = _compute(parts, _merge_surveys, "Fitting", progress=self._progress)
+        sums, sample = compute(parts, _merge_surveys, "Fitting", progress=self._progress)
         return sums, self if needs.limit is None else ArrayRows(sample)
 
     def _blocks(self) -> list[Any]:
@@ -308,7 +244,7 @@ def search(
         task(block, int(first), asked, k, n_bits)
         for block, first in zip(codes.to_delayed()[:, 0], starts, strict=True)
     ]
-    return _compute(parts, _Merge(k), "Searching", progress=progress)
+    return compute(parts, _Merge(k), "Searching", progress=progress)
 
 
 class _Merge:
@@ -351,7 +287,7 @@ def _write_rest(folder: Path, manifest: Manifest, parts: Sequence[Any], progress
     finished: dict[int, Shard] = {}
     with ProgressBar("Encoding", len(parts), unit="shards", enabled=progress) as bar:
         bar.advance(done)
-        for place, shard in _as_completed(tasks):
+        for place, shard in as_completed(tasks):
             finished[done + place] = shard
             bar.advance(1)
             if len(manifest.shards) in finished:  # the manifest grows in order
@@ -359,93 +295,3 @@ def _write_rest(folder: Path, manifest: Manifest, parts: Sequence[Any], progress
                     manifest = manifest.with_shard(finished[len(manifest.shards)])
                 write_manifest(folder, manifest)
     write_manifest(folder, replace(manifest, complete=True))
-
-
-def _client() -> Any:
-    """The client of a cluster, if there is one."""
-    if "distributed" not in sys.modules:  # without it there is no client, and it is heavy
-        return None
-    from distributed import get_client
-
-    try:
-        return get_client()
-    except ValueError:
-        return None
-
-
-def _as_completed(tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-    """Places and results of tasks as they end."""
-    client = _client()
-    if client is None:
-        for place, task in enumerate(tasks):
-            yield place, task.compute()
-        return
-    from distributed import as_completed
-
-    futures = client.compute(list(tasks))
-    places = {future.key: place for place, future in enumerate(futures)}
-    with _lost_workers():
-        try:
-            for future, result in as_completed(futures, with_results=True):
-                yield places[future.key], result
-        finally:  # after an error nothing more is to be written
-            client.cancel(futures)
-
-
-def _compute(
-    parts: Sequence[Any], merge: Callable[[list[Any]], Any], description: str, *, progress: bool
-) -> Any:
-    """Compute parts and merge them in their order, as a tree."""
-    task = _dask().delayed(merge)
-    groups = [task(list(parts[k : k + _MERGED])) for k in range(0, len(parts), _MERGED)]
-    client = _client()
-    with ProgressBar(description, len(groups), unit="steps", enabled=progress) as bar:
-        if client is None:
-            return _compute_here(groups, task, bar)
-        from distributed import as_completed
-
-        futures = client.compute(groups)
-        with _lost_workers():
-            for future in as_completed(futures):
-                if future.status == "error":
-                    future.result()  # raises it
-                bar.advance(1)
-            return client.compute(_tree(futures, task)).result()
-
-
-def _compute_here(groups: list[Any], task: Any, bar: ProgressBar) -> Any:
-    from dask.callbacks import Callback
-
-    keys = {group.key for group in groups}
-
-    def advance(key: Any, *_: Any) -> None:
-        if key in keys:
-            bar.advance(1)
-
-    with Callback(posttask=advance):
-        return _tree(groups, task).compute()
-
-
-def _tree(parts: list[Any], task: Any) -> Any:
-    """Merge in steps of a few, so that no worker has to hold all parts."""
-    while True:
-        parts = [task(parts[k : k + _MERGED]) for k in range(0, len(parts), _MERGED)]
-        if len(parts) == 1:
-            return parts[0]
-
-
-@contextmanager
-def _lost_workers() -> Iterator[None]:
-    """Say in one line what happened where workers were lost too often."""
-    from distributed import KilledWorker
-
-    try:
-        yield
-    except KilledWorker as error:
-        raise RuntimeError(
-            f"{error.allowed_failures + 1} Dask workers were lost one after another while they "
-            f"worked on the same partition ({error.task}; the last was "
-            f"{getattr(error.last_worker, 'address', error.last_worker)}). Mostly that means too "
-            "little memory: use smaller partitions or more memory per worker. If workers come "
-            "and go, raise distributed.scheduler.allowed-failures in the Dask configuration"
-        ) from error

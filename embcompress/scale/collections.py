@@ -8,9 +8,73 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress._optional import require
-from embcompress.scale.sources import float_type
+from embcompress.scale.sources import Source, float_type, open_source
 
-__all__ = ["as_array"]
+__all__ = ["as_array", "to_dask"]
+
+
+def _dask() -> Any:
+    return require("dask", extra="dask", feature="a Dask collection")
+
+
+def to_dask(
+    source: Any, *, column: str | list[str] | None = None, rows_per_block: int = 131_072
+) -> Any:
+    """Rows of a source as a Dask array, whose blocks the workers read.
+
+    Parameters
+    ----------
+    source : path, array, Arrow table, or Source
+        See :func:`open_source`. The number of rows has to be known, and all workers have to see
+        files under the same path. Parquet is read by row groups, so blocks are best as large as
+        these or a multiple.
+    column : str or list of str, optional
+        Column of lists, or columns of numbers, of a table.
+    rows_per_block : int, default 131072
+        A multiple of 2,048 keeps fits equal to the last bit to those in memory.
+
+    Returns
+    -------
+    dask.array.Array of shape (n, n_features)
+
+    Raises
+    ------
+    ValueError
+        If the number of rows is not known.
+    MissingExtraError
+        If Dask is not installed.
+    """
+    array, delayed = require("dask.array", extra="dask", feature="to_dask"), _dask().delayed
+    opened = open_source(source, column=column)
+    if opened.n_rows is None:
+        raise ValueError(
+            f"{opened.name}: its number of rows is not known, which a Dask array needs; use a "
+            "Parquet, Arrow or .npy file"
+        )
+    if isinstance(rows_per_block, bool) or rows_per_block < 1:
+        raise ValueError(f"rows_per_block={rows_per_block!r} must be a whole number from 1 on")
+    name = f"rows-{_dask().base.tokenize(opened.fingerprint())}"
+    reader, read = delayed(opened, traverse=False, name=f"source-{name}"), delayed(_read_block)
+    blocks = []
+    for first in range(0, opened.n_rows, rows_per_block):
+        last = min(first + rows_per_block, opened.n_rows)
+        part = read(reader, first, last, dask_key_name=f"{name}-{first}-{last}")
+        shape = (last - first, opened.n_features)
+        blocks.append(array.from_delayed(part, shape=shape, dtype=opened.dtype))
+    return array.concatenate(blocks)
+
+
+def _read_block(source: Source, first: int, last: int) -> npt.NDArray[np.floating]:
+    """Rows from `first` to before `last`."""
+    out = np.empty((last - first, source.n_features), dtype=source.dtype)
+    done = 0
+    for rows in source.chunks(first):
+        taken = rows[: len(out) - done]
+        out[done : done + len(taken)] = taken
+        done += len(taken)
+        if done == len(out):
+            break
+    return out
 
 
 def as_array(
@@ -71,7 +135,7 @@ def _of_frame(frame: Any, column: str | list[str] | None, n_features: int | None
     columns = _columns(frame, column)
     if isinstance(columns, list):
         return frame[columns].to_dask_array()
-    dask, array = require("dask", extra="dask"), require("dask.array", extra="dask")
+    dask, array = _dask(), require("dask.array", extra="dask")
     parts = frame[columns].to_delayed()
     if n_features is None:
         n_features = int(dask.delayed(_width)(parts[0], columns).compute())

@@ -28,7 +28,14 @@ from embcompress.scale.manifest import (
 from embcompress.scale.opened import ENCODER_KIND, SHARD_KIND, ShardedCodes, open_shards
 from embcompress.scale.sources import Source, open_source
 
-__all__ = ["begin", "end_of_whole_shards", "save_shard", "write_shards"]
+__all__ = [
+    "begin",
+    "check_parameters",
+    "end_of_whole_shards",
+    "locked",
+    "save_shard",
+    "write_shards",
+]
 
 Codes = npt.NDArray[np.uint8]
 
@@ -194,6 +201,31 @@ def _first_manifest(
         source=fingerprint,
         rows_per_shard=rows_per_shard,
     )
+
+
+def check_parameters(folder: Path, quantizer: BinaryQuantizer) -> bool:
+    """Whether a folder has shards to go on with, made by a quantizer with these parameters.
+
+    Raises
+    ------
+    ValueError
+        If it has some of another quantizer.
+    FormatError
+        If its manifest is damaged.
+    """
+    if not (folder / MANIFEST).exists():
+        return False
+    manifest = read_manifest(folder)
+    asked = {"quantizer": type(quantizer).__name__, **parameters_of(quantizer)}
+    found = {"quantizer": manifest.quantizer, **manifest.parameters}
+    if asked != found:
+        changed = [key for key in asked if asked[key] != found.get(key)]
+        described = ", ".join(f"{key} was {found.get(key)!r}" for key in changed)
+        raise ValueError(
+            f"{folder}: the shards were made with other options ({described}); give another "
+            "folder, or delete this one"
+        )
+    return True
 
 
 def parameters_of(quantizer: BinaryQuantizer | Encoder) -> dict[str, Any]:

@@ -165,13 +165,14 @@ def deadly(block: np.ndarray, block_info: dict | None = None) -> np.ndarray:
 @pytest.mark.parametrize("job", ["fit", "shards"])
 def test_a_partition_that_loses_two_workers_is_an_error_of_one_line(job, client, tmp_path):
     rows = da.from_array(ROWS, chunks=(BLOCK, 24)).map_blocks(deadly, dtype=np.float32)
-    quantizer = Sign(threshold="mean")
+    quantizer = Sign(threshold="mean").fit(ROWS)
+    jobs = {
+        "fit": lambda: clone(quantizer).fit(rows),
+        "shards": lambda: scale.write_shards(quantizer, rows, tmp_path / "shards"),
+    }
     message = "2 Dask workers were lost one after another.*use smaller partitions or more memory"
     with pytest.raises(RuntimeError, match=message) as caught:
-        if job == "fit":
-            quantizer.fit(rows)
-        else:
-            scale.write_shards(quantizer.fit(ROWS), rows, tmp_path / "shards")
+        jobs[job]()
     assert "\n" not in str(caught.value)
     client.wait_for_workers(2, timeout=60)
 
@@ -179,7 +180,7 @@ def test_a_partition_that_loses_two_workers_is_an_error_of_one_line(job, client,
 def test_errors_on_workers_are_told(client):
     rows = ROWS.copy()
     rows[3000, 2] = np.nan
-    with pytest.raises(ValueError, match="a partition .* holds NaN or infinity in row 952"):
+    with pytest.raises(ValueError, match=r"a partition .* holds NaN or infinity in row 952"):
         PCASign().fit(da.from_array(rows, chunks=(BLOCK, 24)))
 
 

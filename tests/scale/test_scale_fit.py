@@ -162,9 +162,9 @@ def test_partial_fit_refuses_what_does_not_come_in_parts():
 
 
 def test_what_needs_a_whole_matrix_says_so():
-    with pytest.raises(ValueError, match="needs all rows in memory at once; call fit with an array"):
+    with pytest.raises(ValueError, match="needs all rows in memory at once; call fit"):
         scale.fit(Sign(threshold="median"), [ROWS])
-    with pytest.raises(ValueError, match="comes? from an iterator|came from an iterator"):
+    with pytest.raises(ValueError, match="the chunks came from an iterator, but this fit"):
         scale.fit(ITQ(fit_samples=None), iter([ROWS]))
     pytest.importorskip("torch")
     with pytest.raises(ValueError, match="NLB, which trains on single rows, needs all rows"):
@@ -228,7 +228,7 @@ def test_arrays_to_fill_are_checked(out, message):
 
 
 def test_transform_checks_the_width():
-    with pytest.raises(ValueError, match="the array has 10 columns; this quantizer was fitted on 24"):
+    with pytest.raises(ValueError, match="has 10 columns; this quantizer was fitted on 24"):
         scale.transform(Sign().fit(ROWS), ROWS[:, :10])
 
 
