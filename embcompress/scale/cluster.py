@@ -19,7 +19,6 @@ from sklearn.utils import check_random_state
 from embcompress._optional import require
 from embcompress.codes import code_bytes
 from embcompress.encoder import Encoder
-from embcompress.index.merging import merge_neighbors
 from embcompress.progress import ProgressBar
 from embcompress.quantizers import BinaryQuantizer
 from embcompress.quantizers._moments import MomentSums
@@ -254,6 +253,8 @@ class _Merge:
         self.k = k
 
     def __call__(self, parts: list[Any]) -> Any:
+        from embcompress.index.merging import merge_neighbors
+
         return merge_neighbors(parts, self.k)
 
 

@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.codes import Codes, check_codes
-from embcompress.index import HammingIndex
-from embcompress.index.merging import merge_neighbors
 from embcompress.progress import ProgressBar
 from embcompress.scale.opened import ShardedCodes, open_shards
 
@@ -114,6 +112,8 @@ class ShardedIndex:
             from embcompress.scale import cluster
 
             return cluster.search(self._codes, checked, k, self.n_bits, progress=self._progress)
+        from embcompress.index.merging import merge_neighbors
+
         best: tuple[Distances, Indices] | None = None
         first = 0
         with ProgressBar("Searching", self.n_parts, unit="shards", enabled=self._progress) as bar:
@@ -157,6 +157,8 @@ def search_part(
     if not len(codes):
         shape = (len(queries), k)
         return np.full(shape, n_bits + 1, dtype=np.int32), np.full(shape, -1, dtype=np.int64)
+    from embcompress.index import HammingIndex  # the search engine takes a while to load
+
     index = HammingIndex(n_bits=n_bits)
     index.add(codes)
     distances, indices = index.search(queries, k)
