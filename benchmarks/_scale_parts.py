@@ -111,7 +111,7 @@ def dask(path: str, folder: str, workers: str) -> None:
 
     with (
         LocalCluster(
-            n_workers=int(workers), threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=int(workers), threads_per_worker=1, processes=True, dashboard_address=":0"
         ) as cluster,
         Client(cluster) as client,
     ):

@@ -22,6 +22,7 @@ import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 import tables_runtime as runtime
+import tables_scale as scale
 import tables_transfer as transfer
 from _markdown import Row, markdown, number
 
@@ -196,6 +197,9 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "runtime-linear": ("runtime_linear", runtime.products),
     "runtime-resnet": ("runtime_resnet", runtime.contenders),
     "runtime-start": ("runtime_start", runtime.start),
+    "scale": ("scale", scale.one_process),
+    "scale-billion": ("scale", scale.billion),
+    "scale-dask": ("scale", scale.dask),
     "similarity": ("similarity", similarity),
     "variants": ("variants", quality.variants),
 }

@@ -13,18 +13,18 @@ import numpy.typing as npt
 from sklearn.utils._array_api import _convert_to_numpy, get_namespace
 
 from embcompress.encoder import Encoder
-from embcompress.encoder import row_lengths as numpy_row_lengths
+from embcompress.encoder import lengths_and_unit_rows as numpy_lengths_and_unit_rows
 from embcompress.encoder import unit_rows as numpy_unit_rows
 
 __all__ = [
     "decode",
     "encode",
     "is_numpy",
+    "lengths_and_unit_rows",
     "like",
     "namespace",
     "prepared_rows",
     "project",
-    "row_lengths",
     "signs",
     "take_rows",
     "to_numpy",
@@ -83,18 +83,15 @@ def take_rows(X: Array, positions: npt.NDArray[np.intp]) -> Array:
     return xp.take(X, like(positions, X, dtype=np.int64), axis=0)
 
 
-def row_lengths(X: Array) -> Array:
-    """Euclidean lengths of rows."""
-    return numpy_row_lengths(X) if is_numpy(X) else _lengths(X)[0]
-
-
 def unit_rows(X: Array) -> Array:
     """Rows scaled to length 1; rows of zeros stay zero."""
-    return numpy_unit_rows(X) if is_numpy(X) else _lengths(X)[1]
+    return lengths_and_unit_rows(X)[1]
 
 
-def _lengths(X: Array) -> tuple[Array, Array]:
-    """Lengths of rows, and the rows scaled to length 1."""
+def lengths_and_unit_rows(X: Array, out: npt.NDArray | None = None) -> tuple[Array, Array]:
+    """Euclidean lengths of rows, and the rows scaled to length 1; `out` is for NumPy alone."""
+    if is_numpy(X):
+        return numpy_lengths_and_unit_rows(X, out)
     xp = namespace(X)
     # dividing by the largest entry first keeps squares of huge and tiny values in range
     peak = xp.max(xp.abs(X), axis=1, keepdims=True)

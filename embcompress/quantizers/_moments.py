@@ -11,9 +11,10 @@ import numpy.typing as npt
 from embcompress.quantizers._arrays import (
     Array,
     is_numpy,
+    lengths_and_unit_rows,
+    like,
     namespace,
     prepared_rows,
-    row_lengths,
     to_numpy,
     unit_rows,
 )
@@ -87,8 +88,10 @@ class MomentSums:
                 return
             self.flush()
         whole = start + (X.shape[0] - start) // step * step
+        # one piece of memory for all blocks
+        place = np.empty((step, X.shape[1]), X.dtype) if is_numpy(X) and whole > start else None
         for first in range(start, whole, step):
-            self._add_block(X[first : first + step])
+            self._add_block(X[first : first + step], place)
         if whole < X.shape[0]:
             xp = namespace(X)
             self._waiting = xp.asarray(X[whole:], copy=True)
@@ -105,13 +108,16 @@ class MomentSums:
         first = to_numpy(unit_rows(first) if self.normalize else first)
         self._shift = first.mean(axis=0, dtype=np.float64)
 
-    def _add_block(self, X: Array) -> None:
+    def _add_block(self, X: Array, place: Floats | None = None) -> None:
         if self._shift is None:
             self.start(X)
         assert self._shift is not None
         if self.normalize:
-            self._lengths += float(row_lengths(X).sum())
-        shifted = prepared_rows(X, self._shift, normalize=self.normalize)
+            lengths, X = lengths_and_unit_rows(X, place)
+            self._lengths += float(lengths.sum())
+        shift = like(self._shift, X)
+        # place holds a copy of the rows by now, or is free to
+        shifted = X - shift if place is None else np.subtract(X, shift, out=place)
         self._total += to_numpy(shifted.sum(axis=0))
         if self._scatter is not None:
             self._scatter += to_numpy(shifted.T @ shifted)
