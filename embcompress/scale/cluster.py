@@ -203,7 +203,8 @@ def _concatenate(parts: list[npt.NDArray]) -> npt.NDArray:
 def _started(rows: Any, needs: Needs) -> MomentSums:
     rows = _checked(rows)
     sums = needs.sums(rows.shape[1])
-    sums.start(rows)
+    if len(rows):
+        sums.start(rows)
     return sums
 
 

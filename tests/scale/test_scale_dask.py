@@ -232,6 +232,18 @@ def test_blocks_of_unknown_size():
     np.testing.assert_array_equal(codes.compute(), found.transform(ROWS[ROWS[:, 0] > 0.5]))
 
 
+def test_empty_partitions():
+    rows = da.from_array(ROWS, chunks=(BLOCK, 24))
+    later = rows[da.arange(len(ROWS), chunks=BLOCK) >= BLOCK]
+    expected = IIQ(random_state=0).fit(ROWS[BLOCK:])
+    found = IIQ(random_state=0).fit(later)
+    np.testing.assert_allclose(found.mean_, expected.mean_, atol=1e-7)
+    codes = found.transform(later)
+    np.testing.assert_array_equal(codes.compute(), found.transform(ROWS[BLOCK:]))
+    index = scale.ShardedIndex(codes, n_bits=24)
+    assert index.search(codes.compute()[:3], 1)[1].shape == (3, 1)
+
+
 def test_files_become_arrays_that_workers_read(tmp_path):
     np.save(tmp_path / "rows.npy", ROWS)
     paths = [tmp_path / "rows.npy"]
