@@ -22,6 +22,7 @@ import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 import tables_runtime as runtime
+import tables_scale as scale
 import tables_search as search
 import tables_stores as stores
 import tables_transfer as transfer
@@ -195,6 +196,9 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "search-peers": ("search", search.peers),
     "search-recall": ("search_recall", search.recall),
     "search-wall": ("search", search.wall),
+    "scale": ("scale", scale.one_process),
+    "scale-billion": ("scale", scale.billion),
+    "scale-dask": ("scale", scale.dask),
     "similarity": ("similarity", similarity),
     "stores": ("stores", stores.stores),
     "variants": ("variants", quality.variants),

@@ -28,7 +28,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime", "stores"}
+_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime", "scale", "stores"}
 
 __all__ = [
     "IIQ",
@@ -52,6 +52,7 @@ __all__ = [
     "pruning",
     "runtime",
     "save_vectors",
+    "scale",
     "stores",
 ]
 

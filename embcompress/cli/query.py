@@ -24,6 +24,7 @@ from embcompress.cli._output import (
     print_table,
 )
 from embcompress.cli.bundle import print_bundle
+from embcompress.cli.shard import print_shards
 from embcompress.cli.store import Neighbours, is_url, search_store
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ __all__ = ["analogy", "info", "search"]
 
 
 def info(file: SmallFile, json: JsonFlag = False) -> None:
-    """Show what a compressed file or a bundle holds, and where its bytes go."""
+    """Show what a compressed file, a bundle or a folder of shards holds."""
+    if file.is_dir():
+        from embcompress.scale import open_shards
+
+        print_shards(open_shards(file, partial=True), json=json)
+        return
     from embcompress.compressed import CompressedVectors
     from embcompress.container import kind_of
 
