@@ -28,6 +28,7 @@ __all__ = [
     "Container",
     "FormatError",
     "atomic_write",
+    "container_bytes",
     "kind_of",
     "load_container",
     "save_container",
@@ -188,6 +189,38 @@ def save_container(
     OSError
         As :func:`atomic_write`.
     """
+    parts = _parts(tensors, kind, metadata)
+    with atomic_write(path) as file:
+        for part in parts:
+            file.write(part)
+
+
+def container_bytes(
+    tensors: Mapping[str, npt.NDArray], *, kind: str, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The bytes that :func:`save_container` writes, to put a file inside something else.
+
+    Parameters
+    ----------
+    tensors, kind, metadata
+        As :func:`save_container`.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    TypeError
+        If an array has a data type that the format does not know.
+    """
+    return b"".join(_parts(tensors, kind, metadata))
+
+
+def _parts(
+    tensors: Mapping[str, npt.NDArray], kind: str, metadata: Mapping[str, str] | None
+) -> list[bytes | memoryview]:
+    """Length of the header, the header, and each array."""
     arrays = {name: _little_endian(name, array) for name, array in tensors.items()}
     # No holes are allowed between arrays, so the widest items go first and stay aligned.
     order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
@@ -215,11 +248,11 @@ def save_container(
         position += array.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % 64)
-    with atomic_write(path) as file:
-        file.write(len(text).to_bytes(8, "little"))
-        file.write(text)
-        for name in order:
-            file.write(np.ascontiguousarray(arrays[name]).data)
+    return [
+        len(text).to_bytes(8, "little"),
+        text,
+        *(np.ascontiguousarray(arrays[name]).data for name in order),
+    ]
 
 
 def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:

@@ -12,7 +12,13 @@ from hypothesis.extra import numpy as hnp
 from safetensors import safe_open
 
 import embcompress.container as container_module
-from embcompress.container import FormatError, atomic_write, load_container, save_container
+from embcompress.container import (
+    FormatError,
+    atomic_write,
+    container_bytes,
+    load_container,
+    save_container,
+)
 
 TENSORS = {
     "codes": np.arange(6, dtype=np.uint8).reshape(3, 2),
@@ -230,3 +236,8 @@ def test_permissions_of_the_file(tmp_path):
         assert target.stat().st_mode & 0o777 == 0o600
     finally:
         os.umask(mask)
+
+
+def test_bytes_in_memory_are_those_of_the_file(path):
+    raw = container_bytes(TENSORS, kind="test", metadata={"note": "naïve"})
+    assert raw == path.read_bytes()
