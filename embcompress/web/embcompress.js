@@ -551,7 +551,8 @@ export function topK(scores, k) {
  */
 
 /**
- * @typedef {string | [string, number]} Term a word, or a word and its weight
+ * @typedef {string | number | [string | number, number]} Term a word or its position in the file,
+ *   or one of them with a weight
  */
 
 /**
@@ -644,13 +645,29 @@ export class CompressedVectors {
   }
 
   /**
-   * Position of a word.
+   * Make the tables that searching and looking up words need, which the first call would make.
    *
-   * @param {string} word
+   * @returns {this}
+   */
+  prepare() {
+    this.words.find("");
+    if (this.nSecond) this.#lengths ??= this.#valueLengths();
+    else this.#asWords ??= toWords(this.codes, this.width);
+    return this;
+  }
+
+  /**
+   * Position of a word; a position is given back.
+   *
+   * @param {string | number} word
    * @returns {number}
    * @throws {UnknownWordError}
    */
   index(word) {
+    if (typeof word === "number") {
+      if (Number.isInteger(word) && word >= 0 && word < this.length) return word;
+      throw new RangeError(`position ${word} of ${this.length} words`);
+    }
     const found = this.words.find(word);
     if (found < 0) throw new UnknownWordError(word, this.length, this.words.closeWords(word));
     return found;
@@ -687,16 +704,27 @@ export class CompressedVectors {
    * @throws {UnknownWordError}
    */
   similarity(first, second) {
-    const [a, b] = [first, second].map((term) =>
-      this.values(typeof term === "number" ? term : this.index(term)),
-    );
+    const [a, b] = [first, second].map((term) => this.values(this.index(term)));
     return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+  }
+
+  /**
+   * Distances between some words: those of the numbers of their codes, scaled to length 1.
+   *
+   * @param {number[]} indices
+   * @returns {number[][]} from 0 to 2
+   */
+  distances(indices) {
+    const rows = indices.map((index) => this.values(index));
+    const lengths = rows.map((row) => Math.sqrt(dot(row, row)));
+    const cosine = (i, j) => dot(rows[i], rows[j]) / (lengths[i] * lengths[j]);
+    return rows.map((_, i) => rows.map((__, j) => Math.sqrt(Math.max(0, 2 - 2 * cosine(i, j)))));
   }
 
   /**
    * Words nearest to a word, or to a sum of words; those that were asked with are left out.
    *
-   * @param {string | { positive?: Term[], negative?: Term[] }} terms
+   * @param {string | number | { positive?: Term[], negative?: Term[] }} terms
    * @param {object} [options]
    * @param {number} [options.topn]
    * @param {"hamming" | "asymmetric"} [options.scoring] "hamming" cuts the query to bits first;
@@ -706,7 +734,7 @@ export class CompressedVectors {
    */
   mostSimilar(terms, { topn = 10, scoring = "hamming" } = {}) {
     const { positive = [], negative = [] } =
-      typeof terms === "string" ? { positive: [terms] } : terms;
+      typeof terms === "object" ? terms : { positive: [terms] };
     const weighted = [
       ...positive.map((term) => weightOf(term, 1)),
       ...negative.map((term) => weightOf(term, -1)),
