@@ -27,7 +27,7 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime"}
+_MODULES = {"augmentation", "evaluation", "explore", "heads", "pruning", "runtime"}
 
 __all__ = [
     "IIQ",
@@ -45,6 +45,7 @@ __all__ = [
     "__version__",
     "augmentation",
     "evaluation",
+    "explore",
     "heads",
     "load_vectors",
     "pruning",

@@ -117,7 +117,7 @@ def to_page(
         title = "Words" if vectors.source is None else Path(vectors.source.path).name
     style = (_WEB / "explore.css").read_text("utf-8")
     script = bundle_scripts()
-    parts = {
+    parts: dict[str, str] = {
         "policy": _policy(script, style),
         "version": __version__,
         "title": escape(title),
@@ -128,8 +128,8 @@ def to_page(
     }
     template = Template((_WEB / "page.html").read_text("utf-8"))
     # the few bytes of the facts themselves do not show in three digits
-    n_bytes = len(template.substitute(parts, facts="").encode("utf-8"))
-    return template.substitute(parts, facts=_facts(vectors, n_words, n_bytes))
+    n_bytes = len(template.substitute(parts | {"facts": ""}).encode("utf-8"))
+    return template.substitute(parts | {"facts": _facts(vectors, n_words, n_bytes)})
 
 
 def lookup_bytes(vectors: CompressedVectors, n_words: int) -> bytes:
@@ -156,12 +156,12 @@ def lookup_bytes(vectors: CompressedVectors, n_words: int) -> bytes:
         **{name: arrays[name] for name in ("encoder_levels", "encoder_thresholds")},
     }
     encoder = vectors.encoder.to_metadata()
+    counts = ("n_bits", "n_features", "n_directions")
     metadata = {
-        **{name: encoder[name] for name in ("n_bits", "n_features", "n_directions")
-           if name in encoder},
+        **{name: encoder[name] for name in counts if name in encoder},
         "quantizer": vectors.quantizer,
         "bitorder": "big",
-    }  # fmt: skip
+    }
     return container_bytes(tensors, kind=_KIND, metadata=metadata)
 
 
@@ -192,7 +192,7 @@ def _check_size(file: bytes, n_words: int) -> None:
         fitting = int(n_words * LARGEST_PAGE / n_bytes)
         raise ValueError(
             f"{n_words:,} words would make a page of {human_bytes(n_bytes)}; pages have at most "
-            f"{human_bytes(LARGEST_PAGE)}: limit={10_000 * (fitting // 10_000) or fitting} fits"
+            f"{human_bytes(LARGEST_PAGE)}, for which the first {fitting:,} words would do (limit=)"
         )
 
 
@@ -233,7 +233,6 @@ def _about(vectors: CompressedVectors, n_words: int) -> str:
     return (
         f"<p>Made by embcompress {__version__}{source}: {first}"
         f"{escape(vectors.quantizer)} codes of {vectors.n_bits} bits, {made_of}.</p>\n"
-        "<p>Neighbours are found by counting the bits in which codes differ; an analogy b − a + c "
-        "keeps its real values. Words and codes are in this page, which asks no network for "
-        "anything.</p>"
+        "<p>Neighbours are found by comparing codes bit by bit; an analogy b &minus; a + c keeps "
+        "its real values. Words and codes are in this page, which asks no network for anything.</p>"
     )

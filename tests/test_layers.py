@@ -21,12 +21,13 @@ LAYERS = [
         "labels",
         "progress",
         "sampling",
+        "sizes",
     },
     {"vocabulary", "encoder"},
     {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
     {"bundle", "compressed", "formats", "lowering", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
-    {"cli", "report", "scale", "stores"},
+    {"cli", "explore", "report", "scale", "stores"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

@@ -6,7 +6,7 @@
  */
 
 import { CompressedVectors } from "./embcompress.js";
-import { fit, layout, placeLabels, spanningTree } from "./map.js";
+import { alongTree, fit, layout, placeLabels, spanningTree } from "./map.js";
 
 const N_NEIGHBOURS = 15;
 const N_MORE = 60;
@@ -144,8 +144,8 @@ class WordField {
     this.onUnknown = onUnknown;
     this.options = [];
     this.active = -1;
-    this.index = null;
-    this.isPending = false; // a word was typed that is not in the address yet
+    this.index = null; // of the word that was typed last
+    this.kept = null; // of the word that was chosen last
     input.addEventListener("input", () => this.#typed());
     input.addEventListener("keydown", (event) => this.#pressed(event));
     input.addEventListener("focus", () => input.select());
@@ -163,7 +163,7 @@ class WordField {
 
   /** Show a word. */
   set(index) {
-    this.index = index;
+    this.index = this.kept = index;
     this.input.value = index === null ? "" : this.vectors.words.at(index);
   }
 
@@ -181,7 +181,6 @@ class WordField {
     const found = words.find(value);
     if (found >= 0) {
       this.index = found;
-      this.isPending = true;
       this.onWord(found, false);
     }
   }
@@ -194,7 +193,7 @@ class WordField {
       else this.#enter();
     } else if (key === "Escape") {
       if (this.options.length) this.close();
-      else this.set(this.index);
+      else if (this.kept !== null) this.#choose(this.kept);
       this.input.select();
     } else if ((key === "ArrowDown" || key === "ArrowUp") && this.options.length) {
       event.preventDefault();
@@ -216,20 +215,22 @@ class WordField {
     const [first] = folded === "" ? [] : words.startingWith(typed[1], 1);
     if (first !== undefined && words.at(first).toLowerCase() === folded) return this.#choose(first);
     this.close();
+    // what was typed stays, to be mended; words that it passed through are not meant
+    this.index = this.kept;
+    if (this.kept !== null) this.onWord(this.kept, true);
     return this.onUnknown(this.input.value);
   }
 
   #choose(index) {
     this.set(index);
-    this.isPending = false;
     this.close();
     this.onWord(index, true);
   }
 
   /** A word that was typed and left goes into the address. */
   #leave() {
-    if (!this.isPending) return;
-    this.isPending = false;
+    if (this.index === this.kept) return;
+    this.kept = this.index;
     this.onWord(this.index, true);
   }
 
@@ -322,7 +323,7 @@ class Page {
     find("more").addEventListener("click", () => {
       this.nShown = N_MORE;
       this.#showNeighbours();
-      find("neighbours").children[N_NEIGHBOURS]?.querySelector("a").focus();
+      find("neighbours").children[N_NEIGHBOURS]?.firstChild.focus();
     });
     new ResizeObserver(() => this.#showMap()).observe(find("map"));
   }
@@ -389,15 +390,18 @@ class Page {
     this.neighbours = this.vectors.mostSimilar(this.state.word, { topn: N_MORE });
     const milliseconds = performance.now() - started;
     document.title = `${shown(word)} · ${document.querySelector("h1").textContent}`;
-    this.#tell("status", [
-      `Compared with ${count(this.vectors.length)} words in `,
-      `${milliseconds.toFixed(1)} ms`,
-    ]);
+    find("neighbours-title").replaceChildren("Neighbours of ", wordElement(word));
+    find("time").textContent = this.#taken(milliseconds);
+    this.#tell("status", ["Words near ", wordElement(word)]);
+  }
+
+  #taken(milliseconds) {
+    return `${count(this.vectors.length)} words in ${milliseconds.toFixed(1)} ms`;
   }
 
   #tell(id, parts, isTrouble = false) {
     find(id).replaceChildren(...parts);
-    find(id).classList.toggle("trouble", isTrouble);
+    find(id).className = isTrouble ? "trouble" : "";
   }
 
   #tellUnknown(word, field, change) {
@@ -437,7 +441,7 @@ class Page {
       button.setAttribute("aria-pressed", String(first === a && second === b));
     });
     if (a === null || b === null) {
-      this.#tell("analogy-status", ["Type two words that belong together, such as a country and its capital"]);
+      this.#tell("analogy-status", ["Type two words that belong together, as a country and its capital"]);
       find("answers").replaceChildren();
       return;
     }
@@ -448,7 +452,8 @@ class Page {
     );
     const milliseconds = performance.now() - started;
     find("answers").replaceChildren(...this.#list(found));
-    this.#tell("analogy-status", [`Nearest to the sum in ${milliseconds.toFixed(1)} ms`]);
+    find("analogy-time").textContent = this.#taken(milliseconds);
+    this.#tell("analogy-status", []);
   }
 
   #showMap() {
@@ -464,12 +469,13 @@ class Page {
   #drawMap(indices, width, height) {
     const { vectors } = this;
     const distances = vectors.distances(indices);
-    const points = fit(layout(distances), { x: 48, y: 22, width: width - 96, height: height - 44 });
+    const tree = spanningTree(distances);
+    const points = fit(layout(alongTree(distances, tree)), { x: 48, y: 22, width: width - 96, height: height - 44 });
     const radii = indices.map((_, i) => (i ? 3 + 2.5 * Math.max(0, 1 - distances[0][i] ** 2 / 2) : 7));
     const texts = indices.map((index) => shortened(shown(vectors.words.at(index))));
     const sizes = texts.map((text, i) => ({ width: textWidth(text, i === 0), height: i ? 16 : 18 }));
     const labels = placeLabels(points, sizes, radii, { x: 0, y: 0, width, height });
-    const lines = spanningTree(distances).map(([i, j]) =>
+    const lines = tree.map(([i, j]) =>
       svg("line", { x1: points[i].x, y1: points[i].y, x2: points[j].x, y2: points[j].y }),
     );
     const words = indices.map((index, i) => {

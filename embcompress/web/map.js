@@ -108,7 +108,7 @@ export function stress(points, distances) {
  * Pairs of points that join all of them at the least total distance (Prim's algorithm).
  *
  * @param {number[][]} distances
- * @returns {[number, number][]}
+ * @returns {[number, number][]} the second of each pair is a point that no pair before it has
  */
 export function spanningTree(distances) {
   const n = distances.length;
@@ -126,6 +126,28 @@ export function spanningTree(distances) {
     for (const i of left) if (distances[next][i] < distances[from[i]][i]) from[i] = next;
   }
   return edges;
+}
+
+/**
+ * Distances for a map on which the lines of a tree hardly cross: the mean of the distance of two
+ * points and of the way between them along the tree. In many dimensions near points are almost
+ * equally far from one another; the tree says which of them belong together.
+ *
+ * @param {number[][]} distances
+ * @param {[number, number][]} edges of a spanning tree
+ * @returns {number[][]}
+ */
+export function alongTree(distances, edges) {
+  const ways = distances.map((row) => row.map(() => 0));
+  const reached = [0];
+  // each edge brings one point to those that came before it
+  for (const [from, to] of edges) {
+    for (const other of reached) {
+      ways[to][other] = ways[other][to] = ways[from][other] + distances[from][to];
+    }
+    reached.push(to);
+  }
+  return distances.map((row, i) => row.map((d, j) => (d + ways[i][j]) / 2));
 }
 
 /**

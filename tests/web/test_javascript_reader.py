@@ -98,8 +98,8 @@ def test_similarity_numbers_and_weights(file):
 
 def test_words_of_any_kind(tmp_path):
     words = [
-        "naïve", "NAÏVE", "nai\u0308ve", "日本", "👩🏽‍🚀", "שלום", "</script>", 'a"b', "", "\ufeffx",
-        b"caf\xe9".decode("utf-8", "surrogateescape"), "\x00", " ", "naïve",
+        "naïve", "NAÏVE", "nai\u0308ve", "日本", "👩🏽‍🚀", "שלום", "</script>", 'a"b', "",
+        "\ufeffx", b"caf\xe9".decode("utf-8", "surrogateescape"), "\x00", " ", "naïve",
     ]  # fmt: skip
     rows = np.random.default_rng(0).normal(size=(len(words), 12))
     CompressedVectors.compress(KeyedVectors(words, rows), Sign()).save(tmp_path / "w.safetensors")
