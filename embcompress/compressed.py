@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from embcompress.codes import asymmetric_scores, check_codes, code_bytes, unpack_signs
 from embcompress.container import Container, FormatError, load_container, save_container
 from embcompress.encoder import Encoder, unit_rows
+from embcompress.fitted import Quantizer, learned, stored_facts
+from embcompress.model_card import Summary
+from embcompress.pretrained import Pretrained, example_word
 from embcompress.progress import ProgressBar
 from embcompress.vectors import (
     Floats,
@@ -31,27 +34,10 @@ __all__ = ["SCORINGS", "CompressedVectors", "Quantizer", "learned"]
 
 _KIND = "vectors"
 _CHUNK_ROWS = 16_384
-# what of a fit is written to the header, and how
-_STORED = {
-    "n_removed": ".6g",
-    "n_iter": ".6g",
-    "loss": ".6g",
-    "isotropy_before": ".4f",
-    "isotropy_after": ".4f",
-}
 SCORINGS = ("hamming", "asymmetric")
 
 
-class Quantizer(Protocol):
-    """What :meth:`CompressedVectors.compress` needs of a quantizer."""
-
-    encoder_: Encoder
-
-    def fit(self, X: npt.ArrayLike) -> Any:
-        """Learn from rows; sets ``encoder_``."""
-
-
-class CompressedVectors(WordVectors):
+class CompressedVectors(WordVectors, Pretrained):
     """Words with packed binary codes, and the encoder that made them.
 
     Made by :meth:`compress`, opened by :meth:`load`. Similarity is the cosine of the whole
@@ -247,11 +233,7 @@ class CompressedVectors(WordVectors):
             codes,
             quantizer.encoder_,
             quantizer=type(quantizer).__name__,
-            info={
-                name: format(value, _STORED[name])
-                for name, value in learned(quantizer).items()
-                if name in _STORED
-            },
+            info=stored_facts(quantizer),
             source=source,
         )
 
@@ -334,6 +316,31 @@ class CompressedVectors(WordVectors):
             source=_read_source(container),
         )
 
+    def _summary(self) -> Summary:
+        words = self.index_to_key
+        return Summary(
+            kind=_KIND,
+            what=f"Word vectors in packed binary codes of {self.n_bits} bits",
+            task="feature-extraction",
+            tags=("word-embeddings", "binary-codes", "quantization"),
+            config={
+                "quantizer": self.quantizer,
+                "n_words": len(self),
+                "n_bits": self.n_bits,
+                "n_directions": self.encoder.n_directions,
+                "n_features": self.vector_size,
+                **self.info,
+            },
+            parts={
+                "codes": self.codes.nbytes,
+                "words": words.blob.nbytes + words.offsets.nbytes,
+                "encoder": self.encoder.nbytes,
+            },
+            name="vectors",
+            example=f"vectors.most_similar({example_word(words)!r}, topn=5)",
+            n_float_bytes=4 * len(self) * self.vector_size,
+        )
+
     def decode(self) -> KeyedVectors:
         """All vectors, decoded to float32.
 
@@ -411,30 +418,6 @@ class CompressedVectors(WordVectors):
         scores = asymmetric_scores(self.encoder.per_bit(queries), self.codes, self.n_bits)
         scores /= self._lengths
         return scores
-
-
-def learned(quantizer: Quantizer) -> dict[str, float]:
-    """What a fitted quantizer tells of its fit, by name.
-
-    Parameters
-    ----------
-    quantizer : fitted quantizer
-
-    Returns
-    -------
-    dict of str to float
-        Those of ``n_removed``, ``n_rotations``, ``n_iter``, ``loss``, ``isotropy_before`` and
-        ``isotropy_after`` that it has.
-    """
-    names = ("n_removed", "n_rotations", "n_iter", "loss")
-    found = {
-        name: float(getattr(quantizer, f"{name}_"))
-        for name in names
-        if hasattr(quantizer, f"{name}_")
-    }
-    if hasattr(quantizer, "isotropy_"):
-        found["isotropy_before"], found["isotropy_after"] = quantizer.isotropy_
-    return found
 
 
 def _read_source(container: Container) -> Source | None:

@@ -23,8 +23,18 @@ LAYERS = [
         "sampling",
         "sizes",
     },
-    {"vocabulary", "encoder"},
-    {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
+    {"encoder", "model_card", "vocabulary"},
+    {
+        "fitted",
+        "pretrained",
+        "vectors",
+        "index",
+        "rescoring",
+        "runtime",
+        "text_means",
+        "texts",
+        "training",
+    },
     {"bundle", "compressed", "formats", "lowering", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
     {"cli", "explore", "report", "scale", "stores"},
@@ -45,6 +55,7 @@ CONFINED = {
     "safetensors": {"container"},
     "onnx": {"runtime"},
     "matplotlib": {"report"},
+    "huggingface_hub": set(),  # by name only, in pretrained
 }
 
 

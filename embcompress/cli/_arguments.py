@@ -31,6 +31,15 @@ __all__ = [
 _READING = "Reading the input"
 
 
+def _model_file(path: Path) -> Path:
+    """The file of a folder as the Hugging Face hub has them."""
+    if not path.is_dir():
+        return path
+    from embcompress.pretrained import model_file
+
+    return model_file(path)
+
+
 class InputFormat(StrEnum):
     """Formats of float vectors that can be read."""
 
@@ -66,7 +75,12 @@ InputFile = Annotated[
     ),
 ]
 SmallFile = Annotated[
-    Path, typer.Argument(help="File made by `embcompress compress`.", show_default=False)
+    Path,
+    typer.Argument(
+        help="File made by `embcompress compress`, or a folder made by `save_pretrained`.",
+        show_default=False,
+        callback=_model_file,
+    ),
 ]
 FormatOption = Annotated[
     InputFormat | None,
