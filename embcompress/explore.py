@@ -38,7 +38,7 @@ LARGEST_PAGE = 256_000_000
 _KIND = "lookup"
 _WEB = Path(__file__).with_name("web")
 # in the order in which the page needs them
-_SCRIPTS = ("embcompress.js", "map.js", "explore.js")
+_SCRIPTS = ("embcompress.js", "map.js", "field.js", "explore.js")
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=class |const |function )", re.MULTILINE)
 
@@ -115,6 +115,8 @@ def to_page(
     _check_size(file, n_words)
     if title is None:
         title = "Words" if vectors.source is None else Path(vectors.source.path).name
+    # names of files may hold bytes that are no text
+    title = title.encode("utf-8", "replace").decode("utf-8")
     style = (_WEB / "explore.css").read_text("utf-8")
     script = bundle_scripts()
     parts: dict[str, str] = {
@@ -228,7 +230,10 @@ def _about(vectors: CompressedVectors, n_words: int) -> str:
     made_of = "one sign for each direction"
     if encoder.n_second:
         made_of = f"a sign for each of {encoder.n_directions} directions, and whether it is large"
-    source = "" if vectors.source is None else f" from <bdi>{escape(vectors.source.path)}</bdi>"
+    source = ""
+    if vectors.source is not None:
+        name = vectors.source.path.encode("utf-8", "replace").decode("utf-8")
+        source = f" from <bdi>{escape(name)}</bdi>"
     first = "" if n_words == len(vectors) else f"the first {n_words:,} of {len(vectors):,} words, "
     return (
         f"<p>Made by embcompress {__version__}{source}: {first}"

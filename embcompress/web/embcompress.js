@@ -222,7 +222,7 @@ function checkedEntries(header, bytes, start, name) {
   const entries = Object.entries(header).map(([key, entry]) => {
     const { dtype, shape, data_offsets: offsets } = isRecord(entry) ? entry : {};
     if (!isWholes(shape) || !isWholes(offsets) || offsets.length !== 2) {
-      throw new FormatError(`${name}: array '${key}' has no shape or no data_offsets in the header`);
+      throw new FormatError(`${name}: array '${key}' has no shape or no data_offsets`);
     }
     if (!Object.hasOwn(DTYPES, dtype)) {
       throw new FormatError(`${name}: array '${key}' has unknown data type '${dtype}'`);

@@ -6,12 +6,12 @@
  */
 
 import { CompressedVectors } from "./embcompress.js";
+import { WordField, element, find, shown, wordElement } from "./field.js";
 import { alongTree, fit, layout, placeLabels, spanningTree } from "./map.js";
 
 const N_NEIGHBOURS = 15;
 const N_MORE = 60;
 const N_ANSWERS = 5;
-const N_COMPLETIONS = 8;
 // points of the map, and pixels from which a map holds all of them
 const N_MAP = 28;
 const WIDE_MAP = 520;
@@ -29,19 +29,6 @@ const PAIRS = [
   ["walk", "walking"],
   ["go", "went"],
 ];
-// what is not seen: separators, controls, formats, unassigned
-const UNSEEN = /^[\p{Z}\p{C}]*$|[\p{Zl}\p{Zp}\p{Cc}\p{Cs}\p{Co}\p{Cn}]/u;
-
-const find = (id) => document.getElementById(id);
-
-/** An element with attributes and children, which are never read as HTML. */
-function element(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
-
 function svg(name, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -58,26 +45,11 @@ function isText(word) {
   }
 }
 
-const isOdd = (word) => UNSEEN.test(word);
-
-/** A word as it is shown: what cannot be seen by its numbers. */
-function shown(word) {
-  if (!isOdd(word)) return word;
-  const named = Array.from(word, (letter) =>
-    /[\p{Z}\p{C}]/u.test(letter)
-      ? `U+${letter.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`
-      : letter,
-  );
-  return named.join(" ") || "(empty)";
-}
-
 const shortened = (text) => {
   const letters = Array.from(text);
-  return letters.length > LONGEST_LABEL ? `${letters.slice(0, LONGEST_LABEL - 1).join("")}…` : text;
+  if (letters.length <= LONGEST_LABEL) return text;
+  return `${letters.slice(0, LONGEST_LABEL - 1).join("")}…`;
 };
-
-const wordElement = (word) =>
-  element("bdi", isOdd(word) ? { class: "odd" } : {}, shown(word));
 
 const count = (n) => n.toLocaleString("en");
 
@@ -117,7 +89,7 @@ class State {
       const word = parameters.get(name);
       if (word === null) return otherwise;
       const found = vectors.words.find(word);
-      if (found < 0) unknown.push(word);
+      if (found < 0) unknown.push([name, word]);
       return found < 0 ? otherwise : found;
     };
     const word = get("word", before.word);
@@ -126,141 +98,13 @@ class State {
   }
 }
 
-// Choosing a word -------------------------------------------------------------------------------
-
-/** A text field with words to choose from, by keys or by pointer. */
-class WordField {
-  /**
-   * @param {HTMLInputElement} input
-   * @param {CompressedVectors} vectors
-   * @param {(index: number, isFinal: boolean) => void} onWord a known word was typed or chosen
-   * @param {(word: string) => void} onUnknown Enter was pressed on a word that is not there
-   */
-  constructor(input, vectors, onWord, onUnknown) {
-    this.input = input;
-    this.list = find(input.getAttribute("aria-controls"));
-    this.vectors = vectors;
-    this.onWord = onWord;
-    this.onUnknown = onUnknown;
-    this.options = [];
-    this.active = -1;
-    this.index = null; // of the word that was typed last
-    this.kept = null; // of the word that was chosen last
-    input.addEventListener("input", () => this.#typed());
-    input.addEventListener("keydown", (event) => this.#pressed(event));
-    input.addEventListener("focus", () => input.select());
-    input.addEventListener("blur", () => {
-      this.close();
-      this.#leave();
-    });
-    // the field must keep the focus, or the list is gone before the click
-    this.list.addEventListener("mousedown", (event) => event.preventDefault());
-    this.list.addEventListener("click", (event) => {
-      const option = event.target.closest("[role=option]");
-      if (option) this.#choose(this.options[Number(option.dataset.place)]);
-    });
-  }
-
-  /** Show a word. */
-  set(index) {
-    this.index = this.kept = index;
-    this.input.value = index === null ? "" : this.vectors.words.at(index);
-  }
-
-  close() {
-    this.options = [];
-    this.#show();
-  }
-
-  #typed() {
-    const { value } = this.input;
-    const { words } = this.vectors;
-    this.options = value === "" ? [] : words.startingWith(value, N_COMPLETIONS);
-    this.active = -1;
-    this.#show();
-    const found = words.find(value);
-    if (found >= 0) {
-      this.index = found;
-      this.onWord(found, false);
-    }
-  }
-
-  #pressed(event) {
-    const { key } = event;
-    if (key === "Enter") {
-      event.preventDefault();
-      if (this.active >= 0) this.#choose(this.options[this.active]);
-      else this.#enter();
-    } else if (key === "Escape") {
-      if (this.options.length) this.close();
-      else if (this.kept !== null) this.#choose(this.kept);
-      this.input.select();
-    } else if ((key === "ArrowDown" || key === "ArrowUp") && this.options.length) {
-      event.preventDefault();
-      const n = this.options.length + 1; // one more: none is chosen
-      this.active = ((this.active + 1 + (key === "ArrowDown" ? 1 : n - 1)) % n) - 1;
-      this.#mark();
-    }
-  }
-
-  /** Take what is typed, in this or another case. */
-  #enter() {
-    const { words } = this.vectors;
-    const typed = [this.input.value, this.input.value.trim()];
-    for (const text of typed) {
-      const found = words.find(text);
-      if (found >= 0) return this.#choose(found);
-    }
-    const folded = typed[1].toLowerCase();
-    const [first] = folded === "" ? [] : words.startingWith(typed[1], 1);
-    if (first !== undefined && words.at(first).toLowerCase() === folded) return this.#choose(first);
-    this.close();
-    // what was typed stays, to be mended; words that it passed through are not meant
-    this.index = this.kept;
-    if (this.kept !== null) this.onWord(this.kept, true);
-    return this.onUnknown(this.input.value);
-  }
-
-  #choose(index) {
-    this.set(index);
-    this.close();
-    this.onWord(index, true);
-  }
-
-  /** A word that was typed and left goes into the address. */
-  #leave() {
-    if (this.index === this.kept) return;
-    this.kept = this.index;
-    this.onWord(this.index, true);
-  }
-
-  #show() {
-    const typed = this.input.value;
-    this.list.replaceChildren(
-      ...this.options.map((index, place) => {
-        const option = element("li", { role: "option", id: `${this.list.id}-${place}` });
-        option.dataset.place = place;
-        const text = shown(this.vectors.words.at(index));
-        const same = text.toLowerCase().startsWith(typed.toLowerCase()) ? typed.length : 0;
-        option.append(element("bdi", {}, text.slice(0, same), element("b", {}, text.slice(same))));
-        return option;
-      }),
-    );
-    this.list.hidden = !this.options.length;
-    this.input.setAttribute("aria-expanded", String(this.options.length > 0));
-    if (!this.options.length) this.active = -1;
-    this.#mark();
-  }
-
-  #mark() {
-    [...this.list.children].forEach((option, place) => {
-      option.setAttribute("aria-selected", String(place === this.active));
-      if (place === this.active) option.scrollIntoView({ block: "nearest" });
-    });
-    if (this.active < 0) this.input.removeAttribute("aria-activedescendant");
-    else this.input.setAttribute("aria-activedescendant", `${this.list.id}-${this.active}`);
-  }
-}
+/** What a word in each of the fields changes: the analogy goes on from the word of the page. */
+const CHANGES = {
+  word: (word) => ({ word, c: word }),
+  a: (a) => ({ a }),
+  b: (b) => ({ b }),
+  c: (c) => ({ c }),
+};
 
 // The page --------------------------------------------------------------------------------------
 
@@ -287,19 +131,16 @@ class Page {
   }
 
   #makeFields() {
-    const field = (id, change) =>
+    const fields = Object.keys(CHANGES).map((name) => [
+      name,
       new WordField(
-        find(id),
+        find(name),
         this.vectors,
-        (index, isFinal) => this.#change(change(index), isFinal),
-        (word) => this.#tellUnknown(word, id, change),
-      );
-    return {
-      word: field("word", (word) => ({ word, c: word })),
-      a: field("a", (a) => ({ a })),
-      b: field("b", (b) => ({ b })),
-      c: field("c", (c) => ({ c })),
-    };
+        (index, isFinal) => this.#change(CHANGES[name](index), isFinal),
+        (word) => this.#tellUnknown(name, word),
+      ),
+    ]);
+    return Object.fromEntries(fields);
   }
 
   #makePairs() {
@@ -365,9 +206,7 @@ class Page {
     const isShown = this.hash === state.toHash(this.vectors);
     this.state = state;
     if (!isShown) this.#show();
-    if (unknown.length) {
-      this.#tellUnknown(unknown[0], "word", (word) => ({ word, c: word }));
-    }
+    for (const [name, word] of unknown) this.#tellUnknown(name, word);
   }
 
   #show() {
@@ -404,18 +243,17 @@ class Page {
     find(id).className = isTrouble ? "trouble" : "";
   }
 
-  #tellUnknown(word, field, change) {
+  #tellUnknown(name, word) {
     const parts = [`“${shown(word)}” is not among the ${count(this.vectors.length)} words`];
     this.vectors.words.closeWords(word, 4).forEach((close, place) => {
-      const state = Object.assign(new State(), this.state, change(this.vectors.words.find(close)));
-      const link = element("a", { href: state.toHash(this.vectors) }, wordElement(close));
-      parts.push(place ? ", " : "; close words: ", link);
+      const href = this.#link(CHANGES[name](this.vectors.words.find(close)));
+      parts.push(place ? ", " : "; close words: ", element("a", { href }, wordElement(close)));
     });
-    this.#tell(field === "word" ? "status" : "analogy-status", parts, true);
+    this.#tell(name === "word" ? "status" : "analogy-status", parts, true);
   }
 
-  /** The address of a word, with the analogy that there is. */
-  #link(index, changes = { word: index, c: index }) {
+  /** The address of what is shown, with some changes. */
+  #link(changes) {
     return Object.assign(new State(), this.state, changes).toHash(this.vectors);
   }
 
@@ -425,7 +263,8 @@ class Page {
       filled.style.width = `${100 * Math.max(0, similarity)}%`;
       const bar = element("span", { class: "bar", "aria-hidden": "true" }, filled);
       const value = element("span", { class: "score" }, score(similarity));
-      return element("li", {}, element("a", { href: this.#link(index) }, wordElement(word), bar, value));
+      const href = this.#link(CHANGES.word(index));
+      return element("li", {}, element("a", { href }, wordElement(word), bar, value));
     });
   }
 
@@ -441,7 +280,8 @@ class Page {
       button.setAttribute("aria-pressed", String(first === a && second === b));
     });
     if (a === null || b === null) {
-      this.#tell("analogy-status", ["Type two words that belong together, as a country and its capital"]);
+      const advice = "Type two words that belong together, as a country and its capital";
+      this.#tell("analogy-status", [advice]);
       find("answers").replaceChildren();
       return;
     }
@@ -470,10 +310,13 @@ class Page {
     const { vectors } = this;
     const distances = vectors.distances(indices);
     const tree = spanningTree(distances);
-    const points = fit(layout(alongTree(distances, tree)), { x: 48, y: 22, width: width - 96, height: height - 44 });
-    const radii = indices.map((_, i) => (i ? 3 + 2.5 * Math.max(0, 1 - distances[0][i] ** 2 / 2) : 7));
+    // labels reach farther to the sides than up and down
+    const inner = { x: 48, y: 22, width: width - 96, height: height - 44 };
+    const points = fit(layout(alongTree(distances, tree)), inner);
+    // nearer words are larger; half the squared distance is 1 minus the similarity
+    const radii = distances[0].map((d, i) => (i ? 3 + 2.5 * Math.max(0, 1 - d ** 2 / 2) : 7));
     const texts = indices.map((index) => shortened(shown(vectors.words.at(index))));
-    const sizes = texts.map((text, i) => ({ width: textWidth(text, i === 0), height: i ? 16 : 18 }));
+    const sizes = texts.map((text, i) => ({ width: textWidth(text, !i), height: i ? 16 : 18 }));
     const labels = placeLabels(points, sizes, radii, { x: 0, y: 0, width, height });
     const lines = tree.map(([i, j]) =>
       svg("line", { x1: points[i].x, y1: points[i].y, x2: points[j].x, y2: points[j].y }),
@@ -482,7 +325,7 @@ class Page {
       const dot = svg("circle", { cx: points[i].x, cy: points[i].y, r: radii[i] });
       const name = svg("title", {}, shown(vectors.words.at(index)));
       // the list beside the map says the same and is reached by Tab
-      const link = svg("a", { href: this.#link(index), tabindex: "-1" }, name, dot);
+      const link = svg("a", { href: this.#link(CHANGES.word(index)), tabindex: "-1" }, name, dot);
       if (i === 0) link.setAttribute("class", "here");
       if (labels[i]) {
         const { x, y, height: h } = labels[i];

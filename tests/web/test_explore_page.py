@@ -26,14 +26,29 @@ WORDS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=QUANTIZERS, ids=lambda bits: f"{bits}-bit")
-def made(request, sample, tmp_path_factory):
-    """A page of the sample, and the vectors that it was made from, as they are read back."""
-    folder = tmp_path_factory.mktemp("explore")
-    CompressedVectors.compress(sample, QUANTIZERS[request.param]).save(folder / "s.safetensors")
-    small = CompressedVectors.load(folder / "s.safetensors")
-    save_page(small, folder / "page.html", title="Sample")
-    return folder / "page.html", small
+@pytest.fixture(scope="module")
+def both(sample, tmp_path_factory):
+    """Pages of the sample, and the vectors that they were made from, as they are read back."""
+    pages = {}
+    for bits, quantizer in QUANTIZERS.items():
+        folder = tmp_path_factory.mktemp(f"explore-{bits}")
+        CompressedVectors.compress(sample, quantizer).save(folder / "s.safetensors")
+        small = CompressedVectors.load(folder / "s.safetensors")
+        save_page(small, folder / "page.html", title="Sample")
+        pages[bits] = folder / "page.html", small
+    return pages
+
+
+@pytest.fixture(params=QUANTIZERS, ids=lambda bits: f"{bits}-bit")
+def each(request, both):
+    """A page and its vectors, for what depends on the codes."""
+    return both[request.param]
+
+
+@pytest.fixture
+def made(both):
+    """A page and its vectors, for what does not depend on the codes."""
+    return both[2]
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +91,8 @@ def until(browser, condition):
     return Wait(browser, 10).until(lambda _: condition())
 
 
-def test_typing_a_word_shows_its_neighbours(made, show):
-    path, small = made
+def test_typing_a_word_shows_its_neighbours(each, show):
+    path, small = each
     browser = show(path)
     assert "Opening" not in field(browser, "status").text
     for word in ("music", "germany", "she"):
@@ -90,8 +105,8 @@ def test_typing_a_word_shows_its_neighbours(made, show):
     assert not field(browser, "more").is_displayed()
 
 
-def test_analogies_are_those_of_python(made, show):
-    path, small = made
+def test_analogies_are_those_of_python(each, show):
+    path, small = each
     browser = show(path)
     cases = [("man", "woman", "king"), ("france", "paris", "germany"), ("good", "better", "large")]
     for a, b, c in cases:
@@ -188,9 +203,12 @@ def test_going_back_and_sharing(made, show):
     browser.back()
     until(browser, lambda: field(browser, "word").get_attribute("value") == "river")
     assert listed(browser) == as_shown(small.most_similar("river", topn=15))
-    # a link to a word that is not there says so
-    browser = show(path, "#word=kingg")
+    # a link to words that are not there says so, each where it is meant
+    browser = show(path, "#word=kingg&b=womann")
     assert "“kingg” is not among" in field(browser, "status").text
+    assert "“womann” is not among" in field(browser, "analogy-status").text
+    field(browser, "analogy-status").find_element(By.LINK_TEXT, "woman").click()
+    until(browser, lambda: "b=woman" in browser.current_url)
 
 
 def test_a_word_that_was_typed_and_left_can_be_gone_back_to(made, show):
@@ -286,13 +304,13 @@ def test_the_policy_forbids_requests(made, show):
         server.server_close()
 
 
-@pytest.mark.parametrize("fragment", ["", "#word=music"])
-def test_a_phone_scrolls_one_way_only(made, odd, show, fragment):
+@pytest.mark.parametrize("screen", [320, 360])
+def test_a_phone_scrolls_one_way_only(made, odd, show, screen):
     for path in (made[0], odd):
-        browser = show(path, fragment, width=360, height=740)
+        browser = show(path, "#word=music", width=screen, height=740)
         sizes = "return [document.documentElement.scrollWidth, window.innerWidth]"
         width, room = browser.execute_script(sizes)
-        assert width <= room == 360
+        assert width <= room == screen
 
 
 def test_colours_follow_the_system(made, show):

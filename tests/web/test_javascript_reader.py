@@ -43,6 +43,12 @@ def file(request, sample, tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def path(tmp_path, sample):
+    CompressedVectors.compress(sample, Sign()).save(tmp_path / "small.safetensors")
+    return tmp_path / "small.safetensors"
+
+
 def same(found, wanted):
     """Same words in the same order, except that equal ones to rounding may change places."""
     scores = np.array([score for _, score in wanted])
@@ -184,13 +190,19 @@ def test_a_file_inside_another(file):
     assert [each["word"] for each in found] == [word for word, _ in small.most_similar("king")]
 
 
+def test_long_positions(path):
+    """Files of more than 4 GB of words have positions of 8 bytes."""
+    opened = load_container(path, kind="vectors")
+    tensors = {name: np.array(array) for name, array in opened.tensors.items()}
+    tensors["vocab_offsets"] = tensors["vocab_offsets"].astype(np.int64)
+    save_container(path, tensors, kind="vectors", metadata=opened.metadata)
+    _, words, place = values([("open", str(path)), ("words",), ("find", "music")])
+    small = CompressedVectors.load(path)
+    assert words == list(small.index_to_key)
+    assert place == small.get_index("music")
+
+
 # Damage ---------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def path(tmp_path, sample):
-    CompressedVectors.compress(sample, Sign()).save(tmp_path / "small.safetensors")
-    return tmp_path / "small.safetensors"
 
 
 def rewrite(path, change):
