@@ -38,8 +38,10 @@ LARGEST_PAGE = 256_000_000
 _KIND = "lookup"
 _WEB = Path(__file__).with_name("web")
 # in the order in which the page needs them
-_SCRIPTS = ("embcompress.js", "map.js", "field.js", "explore.js")
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
+_SCRIPTS = (
+    "container.js", "vocabulary.js", "embcompress.js", "map.js", "field.js", "explore.js",
+)  # fmt: skip
+_IMPORT = re.compile(r'^(?:im|ex)port \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=class |const |function )", re.MULTILINE)
 
 

@@ -337,4 +337,4 @@ def _hub(name: str, revision: str | None) -> Iterator[Any]:
         raise FileNotFoundError(f"{name!r} on the hub has no {MODEL_FILE}") from error
     except (client_error, OSError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ConnectionError(f"{name!r}: the hub does not do it ({reason})") from error
+        raise ConnectionError(f"{name!r}: the hub refused or gave no answer ({reason})") from error

@@ -51,7 +51,9 @@ def test_hub(folder, capsys):
 
 
 def test_names_of_the_javascript_reader_exist():
-    script = (ROOT / "embcompress" / "web" / "embcompress.js").read_text("utf-8")
+    web = ROOT / "embcompress" / "web"
+    files = ("embcompress.js", "container.js", "vocabulary.js")
+    script = "".join((web / name).read_text("utf-8") for name in files)
     table = PAGES["explore"].split("## The reader in JavaScript")[1].partition("| name |")[2]
     first = " ".join(line.split(" | ")[0] for line in table.partition("\n\n")[0].splitlines()[1:])
     names = re.findall(r"`(?:\w+\.)?(\w+)(?=[(`])", first)

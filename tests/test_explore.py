@@ -151,7 +151,7 @@ def _message(small):
 
 
 def test_a_script_that_would_end_its_element_is_not_put_in(monkeypatch, tmp_path):
-    for name in ("embcompress.js", "map.js", "field.js"):
+    for name in explore._SCRIPTS[:-1]:
         (tmp_path / name).write_text("")
     (tmp_path / "explore.js").write_text('const end = "</SCRIPT>";')
     monkeypatch.setattr(explore, "_WEB", tmp_path)

@@ -271,7 +271,11 @@ def error_of(hub, name):
         ("RevisionNotFoundError", FileNotFoundError, "has no revision 'v9'"),
         ("EntryNotFoundError", FileNotFoundError, "on the hub has no model.safetensors"),
         ("LocalEntryNotFoundError", ConnectionError, "not fetched before, and the hub is not"),
-        ("OfflineModeIsEnabled", ConnectionError, r"the hub does not do it \(first line\)"),
+        (
+            "OfflineModeIsEnabled",
+            ConnectionError,
+            r"the hub refused or gave no answer \(first line\)",
+        ),
         ("HFValidationError", ValueError, r"no name of a repository on the hub \(owner/name\)"),
     ],
 )
@@ -301,7 +305,9 @@ def test_errors_of_the_client_when_uploading(hub, small):
         raise client_error("[Errno -2] Name or service not known")
 
     hub.replace(hub.HfApi, "create_repo", fail)
-    with pytest.raises(ConnectionError, match=r"'me/words': the hub does not do it \(\[Errno -2\]"):
+    with pytest.raises(
+        ConnectionError, match=r"'me/words': the hub refused or gave no answer \(\[Errno -2\]"
+    ):
         small.push_to_hub("me/words")
 
 
