@@ -62,6 +62,7 @@ def test_a_bundle_comes_back(small, tmp_path, monkeypatch):
     assert "| accuracy | 0.875 |" in card
     monkeypatch.chdir(tmp_path)
     exec(snippet(card), {})
+    assert run_here("predict", folder, *texts).stdout.split() == bundle.predict(texts).tolist()
     with pytest.raises(FormatError, match="holds 'bundle', expected 'vectors'"):
         CompressedVectors.from_pretrained(folder)
 

@@ -24,20 +24,12 @@ __all__ = [
     "TopN",
     "VocabularyFile",
     "check_output",
+    "model_path",
     "reading_options",
 ]
 
 
 _READING = "Reading the input"
-
-
-def _model_file(path: Path) -> Path:
-    """The file of a folder as the Hugging Face hub has them."""
-    if not path.is_dir():
-        return path
-    from embcompress.pretrained import model_file
-
-    return model_file(path)
 
 
 class InputFormat(StrEnum):
@@ -74,12 +66,23 @@ InputFile = Annotated[
         show_default=False,
     ),
 ]
+
+
+def model_path(path: Path) -> Path:
+    """The file of a folder as the Hugging Face hub has them, or the path itself."""
+    if not path.is_dir():
+        return path
+    from embcompress.pretrained import model_file
+
+    return model_file(path)
+
+
 SmallFile = Annotated[
     Path,
     typer.Argument(
         help="File made by `embcompress compress`, or a folder made by `save_pretrained`.",
         show_default=False,
-        callback=_model_file,
+        callback=model_path,
     ),
 ]
 FormatOption = Annotated[
