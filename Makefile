@@ -5,11 +5,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test lint types format bench clean clean-kernels
+.PHONY: help demo test lint types format bench docs clean clean-kernels
 
 help:
 	@sed -n 's/^# //p' Makefile
 	@echo "make lint   check style; make types: check types; make format: mend style"
+	@echo "make docs   make the API reference, docs-html/index.html"
 	@echo "make bench  run the benchmarks (needs EMBCOMPRESS_DATA, takes about half an hour)"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,8 +42,11 @@ bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
 	$(BIN)/python benchmarks/run.py
 
+docs: $(STAMP)
+	$(BIN)/python docs/make_api.py
+
 clean-kernels:  # numba does not see when a kernel that another calls has changed
 	find embcompress -name "*.nb[ci]" -delete
 
 clean: clean-kernels
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output docs-html

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import tables_augmentation as augmentation
 import tables_bundle as bundle
+import tables_explore as explore
 import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
@@ -168,6 +169,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "augmentation-random": ("augmentation", transfer.accuracy_random),
     "commands": ("open", commands),
     "compress": ("compress", compress),
+    "explore": ("explore", explore.pages),
     "index-open": ("index", index_open),
     "layouts": ("layouts", layouts.sizes),
     "open": ("open", open_),

@@ -28,7 +28,16 @@ _LAZY = {
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "evaluation", "heads", "pruning", "runtime", "scale", "stores"}
+_MODULES = {
+    "augmentation",
+    "evaluation",
+    "explore",
+    "heads",
+    "pruning",
+    "runtime",
+    "scale",
+    "stores",
+}
 
 __all__ = [
     "IIQ",
@@ -46,6 +55,7 @@ __all__ = [
     "__version__",
     "augmentation",
     "evaluation",
+    "explore",
     "heads",
     "load_vectors",
     "open_store",

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.container import FormatError, load_container, save_container
+from embcompress.model_card import Summary
+from embcompress.pretrained import Pretrained, example_word
 from embcompress.runtime import Program, Report
 from embcompress.runtime import compile as compile_program
 from embcompress.runtime.files import graph_from, graph_to_arrays
@@ -69,7 +71,7 @@ class BundleReport:
         )
 
 
-class Bundle:
+class Bundle(Pretrained):
     """Classifier of texts: words, their codes, what decodes them, and a compiled head.
 
     Made by :meth:`build`, opened by :meth:`load`.
@@ -259,6 +261,26 @@ class Bundle:
             len(self.words), self.n_bits, means.n_directions, self.features, parts,
             self.program.report(measure=False),
         )  # fmt: skip
+
+    def _summary(self) -> Summary:
+        report = self.report()
+        return Summary(
+            kind=_KIND,
+            what=f"A classifier of texts on word vectors in binary codes of {self.n_bits} bits",
+            task="text-classification",
+            tags=("text-classification", "binary-codes", "pruning"),
+            config={
+                "quantizer": self.quantizer,
+                "n_words": report.n_words,
+                "n_bits": report.n_bits,
+                "n_directions": report.n_directions,
+                "features": report.features,
+                "classes": self.classes_.tolist(),
+            },
+            parts=report.parts,
+            name="bundle",
+            example=f"bundle.predict([{example_word(self.words)!r}])",
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file, whole or not at all.

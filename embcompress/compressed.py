@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import asymmetric_scores, check_codes, code_bytes, unpack_signs
+from embcompress.code_search import SCORINGS, SearchedCodes
+from embcompress.codes import check_codes, code_bytes, unpack_signs
 from embcompress.container import Container, FormatError, load_container, save_container
 from embcompress.encoder import Encoder, unit_rows
-from embcompress.fits import Quantizer, described
+from embcompress.fitted import Quantizer, stored_facts
+from embcompress.model_card import Summary
+from embcompress.pretrained import Pretrained, example_word
 from embcompress.progress import ProgressBar
 from embcompress.vectors import (
     Floats,
@@ -24,17 +25,13 @@ from embcompress.vectors import (
 )
 from embcompress.vocabulary import Vocabulary, read_vocabulary
 
-if TYPE_CHECKING:
-    from embcompress.index import HammingIndex
-
 __all__ = ["SCORINGS", "CompressedVectors"]
 
 _KIND = "vectors"
 _CHUNK_ROWS = 16_384
-SCORINGS = ("hamming", "asymmetric")
 
 
-class CompressedVectors(WordVectors):
+class CompressedVectors(WordVectors, Pretrained, SearchedCodes):
     """Words with packed binary codes, and the encoder that made them.
 
     Made by :meth:`compress`, opened by :meth:`load`. Similarity is the cosine of the whole
@@ -101,44 +98,9 @@ class CompressedVectors(WordVectors):
         return f"CompressedVectors({len(self):,} words x {self.n_bits} bits, {self.quantizer})"
 
     @property
-    def n_bits(self) -> int:
-        """Code length in bits."""
-        return self.encoder.n_bits
-
-    @property
     def vector_size(self) -> int:
         """Number of dimensions of the vectors that codes are decoded to."""
         return self.encoder.n_features
-
-    @property
-    def index(self) -> HammingIndex:
-        """Search index over the codes; built on first use.
-
-        Raises
-        ------
-        ValueError
-            If codes have two bits per direction: their plain Hamming distances mean little.
-        """
-        if self.encoder.n_second:
-            raise ValueError(
-                f"these codes of {self.n_bits} bits have two bits per direction, which plain "
-                "Hamming distances do not compare; use most_similar, or compress with "
-                "bits_per_direction=1 (--bits-per-direction 1) for a Hamming index"
-            )
-        return self._index
-
-    @cached_property
-    def _index(self) -> HammingIndex:
-        from embcompress.index import HammingIndex
-
-        index = HammingIndex(n_bits=self.n_bits, engine=self.engine)
-        # with one bit per direction all lengths are equal
-        index.add(self.codes, scales=1 / self._lengths if self.encoder.n_second else None)
-        return index
-
-    @cached_property
-    def _lengths(self) -> npt.NDArray[np.float32]:
-        return self.encoder.value_lengths(self.codes)
 
     @classmethod
     def compress(
@@ -237,7 +199,7 @@ class CompressedVectors(WordVectors):
             codes,
             quantizer.encoder_,
             quantizer=type(quantizer).__name__,
-            info=described(quantizer),
+            info=stored_facts(quantizer),
             source=source,
         )
 
@@ -323,6 +285,31 @@ class CompressedVectors(WordVectors):
             engine=engine,
         )
 
+    def _summary(self) -> Summary:
+        words = self.index_to_key
+        return Summary(
+            kind=_KIND,
+            what=f"Word vectors in packed binary codes of {self.n_bits} bits",
+            task="feature-extraction",
+            tags=("word-embeddings", "binary-codes", "quantization"),
+            config={
+                "quantizer": self.quantizer,
+                "n_words": len(self),
+                "n_bits": self.n_bits,
+                "n_directions": self.encoder.n_directions,
+                "n_features": self.vector_size,
+                **self.info,
+            },
+            parts={
+                "codes": self.codes.nbytes,
+                "words": words.blob.nbytes + words.offsets.nbytes,
+                "encoder": self.encoder.nbytes,
+            },
+            name="vectors",
+            example=f"vectors.most_similar({example_word(words)!r}, topn=5)",
+            n_float_bytes=4 * len(self) * self.vector_size,
+        )
+
     def decode(self) -> KeyedVectors:
         """All vectors, decoded to float32.
 
@@ -374,62 +361,6 @@ class CompressedVectors(WordVectors):
     ) -> tuple[npt.NDArray[np.int64], Floats]:
         indices, scores = self.nearest(query[None, :], k, scoring or "hamming")
         return indices[0], scores[0]
-
-    def nearest(
-        self, queries: Floats, k: int, scoring: str = "hamming"
-    ) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Words nearest to queries that are in the space of the codes.
-
-        Parameters
-        ----------
-        queries : ndarray of shape (n_queries, n_directions)
-            Projections, or the whole numbers of codes.
-        k : int
-            How many words; no more than there are.
-        scoring : {"hamming", "asymmetric"}, default "hamming"
-            Whether queries are cut to bits first, or keep their real values.
-
-        Returns
-        -------
-        indices : ndarray of int64, shape (n_queries, k)
-            Nearest first, equal similarities in index order.
-        similarities : ndarray of floats, shape (n_queries, k)
-
-        Raises
-        ------
-        ValueError
-            If there is no such scoring, or the engine does not have it.
-        """
-        if scoring not in SCORINGS:
-            raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
-        encoder, k = self.encoder, min(k, len(self))
-        if scoring == "hamming":
-            codes = encoder.cut(queries)
-            if not encoder.n_second:
-                distances, indices = self._index.search(codes, k)
-                return indices, (self.n_bits - 2 * distances) / self.n_bits
-            queries = encoder.values(codes)
-        scores, indices = self._index.search_asymmetric(encoder.per_bit(queries), k)
-        lengths = np.linalg.norm(queries, axis=1, keepdims=True)
-        if not encoder.n_second:
-            lengths = lengths * np.sqrt(np.float32(self.n_bits))
-        return indices, scores / np.maximum(lengths, np.float32(1e-30))
-
-    def scores(self, queries: Floats) -> npt.NDArray[np.float32]:
-        """Scores of real-valued queries against all codes: cosines times the query's length.
-
-        Parameters
-        ----------
-        queries : ndarray of shape (n_queries, n_directions)
-            Projections, or the whole numbers of codes.
-
-        Returns
-        -------
-        ndarray of float32, shape (n_queries, n)
-        """
-        scores = asymmetric_scores(self.encoder.per_bit(queries), self.codes, self.n_bits)
-        scores /= self._lengths
-        return scores
 
 
 def _read_source(container: Container) -> Source | None:

@@ -13,7 +13,7 @@ from embcompress.evaluation.retrieval import check_size, draw_queries, hits, nea
 from embcompress.progress import ProgressBar
 from embcompress.vectors import KeyedVectors
 
-__all__ = ["neighbour_recall", "neighbour_recalls"]
+__all__ = ["neighbour_recall", "neighbour_recalls", "recall_results"]
 
 _BATCH = 50
 
@@ -115,6 +115,39 @@ def neighbour_recalls(
                 n_hits[scoring] += int(hits(found, wanted).sum())
             bar.advance(len(batch))
     return {scoring: count / (len(queries) * k) for scoring, count in n_hits.items()}
+
+
+def recall_results(
+    vectors: KeyedVectors,
+    small: CompressedVectors,
+    *,
+    k: int = 10,
+    n_queries: int = 500,
+    random_state: int = 0,
+    progress: bool = False,
+) -> dict[str, float]:
+    """Recall@k under every scoring, named for the card of a model.
+
+    Parameters
+    ----------
+    vectors, small, k, n_queries, random_state, progress
+        As in :func:`neighbour_recall`.
+
+    Returns
+    -------
+    dict of str to float
+        Such as ``{"recall@10 of the float neighbours, hamming": 0.5, ...}``; for the argument
+        `results` of ``small.save_pretrained``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`neighbour_recall`.
+    """
+    found = neighbour_recalls(
+        vectors, small, k=k, n_queries=n_queries, random_state=random_state, progress=progress
+    )
+    return {f"recall@{k} of the float neighbours, {name}": value for name, value in found.items()}
 
 
 def _nearest_codes(

@@ -22,12 +22,24 @@ LAYERS = [
         "progress",
         "sampling",
         "simd",
+        "sizes",
     },
-    {"vocabulary", "encoder"},
-    {"vectors", "index", "rescoring", "runtime", "text_means", "texts", "training"},
-    {"bundle", "compressed", "fits", "formats", "lowering", "quantizers", "pruning"},
+    {"encoder", "model_card", "vocabulary"},
+    {
+        "code_search",
+        "fitted",
+        "pretrained",
+        "vectors",
+        "index",
+        "rescoring",
+        "runtime",
+        "text_means",
+        "texts",
+        "training",
+    },
+    {"bundle", "compressed", "formats", "lowering", "quantizers", "pruning"},
     {"quality", "evaluation", "heads", "augmentation"},
-    {"cli", "report", "scale", "stores"},
+    {"cli", "explore", "report", "scale", "stores"},
 ]
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
@@ -57,6 +69,7 @@ CONFINED = {
     "sqlite3": {"stores"},
     "sqlite_vec": {"stores"},
     "usearch": {"stores"},
+    "huggingface_hub": set(),  # by name only, in pretrained
 }
 
 

@@ -16,6 +16,7 @@ from embcompress.cli import (
     compress,
     convert,
     evaluate,
+    explore,
     predict,
     prune,
     query,
@@ -54,6 +55,7 @@ app.command("shard")(shard.shard)
 app.command("info")(query.info)
 app.command("search")(query.search)
 app.command("analogy")(query.analogy)
+app.command("explore")(explore.explore)
 app.command("export")(convert.export)
 app.command("convert")(convert.convert)
 app.add_typer(augment.app, name="augment")

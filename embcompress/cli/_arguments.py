@@ -26,6 +26,7 @@ __all__ = [
     "TopN",
     "VocabularyFile",
     "check_output",
+    "model_path",
     "reading_options",
 ]
 
@@ -67,8 +68,24 @@ InputFile = Annotated[
         show_default=False,
     ),
 ]
+
+
+def model_path(path: Path) -> Path:
+    """The file of a folder as the Hugging Face hub has them, or the path itself."""
+    if not path.is_dir():
+        return path
+    from embcompress.pretrained import model_file
+
+    return model_file(path)
+
+
 SmallFile = Annotated[
-    Path, typer.Argument(help="File made by `embcompress compress`.", show_default=False)
+    Path,
+    typer.Argument(
+        help="File made by `embcompress compress`, or a folder made by `save_pretrained`.",
+        show_default=False,
+        callback=model_path,
+    ),
 ]
 FormatOption = Annotated[
     InputFormat | None,

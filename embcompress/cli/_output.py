@@ -8,6 +8,8 @@ from typing import Any
 
 import typer
 
+from embcompress.sizes import human_bytes
+
 __all__ = [
     "describe_codes",
     "describe_fit",
@@ -38,32 +40,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         cells = [f"{first:<{widths[0]}}"]
         cells += [f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True)]
         typer.echo("  ".join(cells).rstrip())
-
-
-def human_bytes(size: float) -> str:
-    """Size with a decimal unit, three digits.
-
-    Parameters
-    ----------
-    size : float
-        Bytes.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> human_bytes(999), human_bytes(15_200_000)
-    ('999 B', '15.2 MB')
-    """
-    if size < 1000:
-        return f"{size:.0f} B"
-    for unit in ("kB", "MB", "GB", "TB"):
-        size /= 1000
-        if size < 999.5 or unit == "TB":
-            break
-    return f"{size:.3g} {unit}"
 
 
 def describe_codes(n_bits: int, n_directions: int, quantizer: str) -> str:

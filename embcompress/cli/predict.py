@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcompress.cli._arguments import JsonFlag
+from embcompress.cli._arguments import JsonFlag, model_path
 from embcompress.cli._output import print_json
 from embcompress.cli.bundle import tell_about_compiling
 
@@ -30,9 +30,11 @@ def predict(
     model: Annotated[
         Path,
         typer.Argument(
-            help="File made by `embcompress bundle`, or by `program.save(...)`.",
+            help="File made by `embcompress bundle` or `program.save(...)`, or a folder made by "
+            "`bundle.save_pretrained(...)`.",
             show_default=False,
             metavar="MODEL",
+            callback=model_path,
         ),
     ],
     texts: Annotated[

@@ -33,7 +33,7 @@ from embcompress.codes import code_bytes
 from embcompress.compressed import CompressedVectors
 from embcompress.encoder import unit_rows
 from embcompress.evaluation.space import Space, space_of
-from embcompress.fits import Quantizer, learned
+from embcompress.fitted import Quantizer, learned
 from embcompress.quantizers import IIQ, ITQ, LSH, PCASign, Sign
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers._spectrum import choose_n_remove

@@ -1,4 +1,4 @@
-"""What a fitted quantizer offers and tells."""
+"""What compressing needs of a quantizer, and what a fitted one tells of its fit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from embcompress.encoder import Encoder
 
-__all__ = ["Quantizer", "described", "learned"]
+__all__ = ["Quantizer", "learned", "stored_facts"]
 
-# what of a fit is written to the header, and how
+# what of a fit is written to the header of a file, and how
 _STORED = {
     "n_removed": ".6g",
     "n_iter": ".6g",
@@ -53,8 +53,17 @@ def learned(quantizer: Quantizer) -> dict[str, float]:
     return found
 
 
-def described(quantizer: Quantizer) -> dict[str, str]:
-    """What of a fit is written to the header of a file, by name."""
+def stored_facts(quantizer: Quantizer) -> dict[str, str]:
+    """What of a fit is written to the header of a file.
+
+    Parameters
+    ----------
+    quantizer : fitted quantizer
+
+    Returns
+    -------
+    dict of str to str
+    """
     return {
         name: format(value, _STORED[name])
         for name, value in learned(quantizer).items()
