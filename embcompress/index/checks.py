@@ -168,12 +168,15 @@ def checked_weights(queries: npt.ArrayLike, n_bits: int, precision: str) -> npt.
             f"queries has shape {array.shape}, dtype {array.dtype}; real numbers of shape "
             f"(n_queries, {n_bits}) are needed, as a quantizer's project gives them{hint}"
         )
-    weights = array.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):
+        weights = array.astype(np.float32).astype(np.float64)
     if not np.isfinite(weights).all():
-        raise ValueError("queries holds NaN or infinity")
+        raise ValueError("queries holds NaN, infinity or numbers beyond float32")
     levels = PRECISIONS[choice_of("precision", precision, PRECISIONS)]
     if levels is not None:
         step = np.abs(weights).max(axis=1, keepdims=True, initial=0) / levels
+        # of few digits, so that sums of multiples are exact and equal scores are equal
+        step = step.astype(np.float32).astype(np.float64)
         step[step == 0] = 1
         weights = np.rint(weights / step) * step
     return weights

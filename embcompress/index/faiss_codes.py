@@ -220,7 +220,8 @@ class FaissCodes:
         if self.owner.kind != "flat":
             raise ValueError(f"{self._what()} does not give codes back")
         with self._lock.shared():
-            yield self._rows()
+            if self.n:
+                yield self._rows()
 
     def _rows(self) -> Codes:
         memory = _faiss.rev_swig_ptr(self.index.xb.data(), self._n_rows() * self.index.code_size)

@@ -24,6 +24,7 @@ from embcompress.simd.columns import (
     negative_masks,
     not_full_masks,
     store_columns,
+    without_lowest,
     zero_bytes,
 )
 from embcompress.simd.lookups import (
@@ -138,6 +139,7 @@ __all__ = [
     "sum_tile",
     "to_float",
     "transposed",
+    "without_lowest",
     "zero_bytes",
     "zeros",
     "zeros_int",

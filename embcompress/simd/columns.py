@@ -47,6 +47,7 @@ __all__ = [
     "negative_masks",
     "not_full_masks",
     "store_columns",
+    "without_lowest",
     "zero_bytes",
 ]
 
@@ -232,6 +233,21 @@ def lowest_lane(typing: Any, mask: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+def _without_lowest_twin(mask: int) -> np.int64:
+    unsigned = int(mask) & (1 << COLUMN) - 1  # the lowest signed number has none below it
+    return np.uint64(unsigned & unsigned - 1).view(np.int64)
+
+
+@operation(_without_lowest_twin)
+def without_lowest(typing: Any, mask: Any) -> Any:
+    """A mask without its first lane; 0 stays."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.and_(args[0], builder.sub(args[0], ir.Constant(I64, 1)))
 
     return types.int64(types.int64), generate
 

@@ -77,7 +77,7 @@ def _take(
         start = np.int64(below[q + t]) + full
         while mask != 0:
             lane = simd.lowest_lane(mask)
-            mask &= mask - 1
+            mask = simd.without_lowest(mask)
             distance = np.int64(found[t * _COLUMN + lane]) - start
             key = (distance << DISTANCE_SHIFT) | (row + lane)
             if key < lists[q + t, 1]:
@@ -116,8 +116,8 @@ def _nearest(count: int) -> Any:
         lists : ndarray of int64
             See `topk`; changed.
         k : int
-        found : ndarray of int16, shape (count * 64,)
-                Room.
+        found, bytes_found : ndarray of int16 and of uint8, shape (count * 64,)
+            Room.
         masks : ndarray of int64, shape (count,)
             Room.
         """
