@@ -13,7 +13,7 @@ from embcompress.codes import hamming_distances, unpack_signs
 from embcompress.index import HammingIndex
 
 LARGE = 2**63 - 1
-IDS = st.integers(0, 40) | st.integers(0, 2**40) | st.integers(LARGE - 60, LARGE - 50)
+IDS = st.integers(0, 40) | st.integers(0, 2**40) | st.integers(LARGE - 10, LARGE)
 
 
 class Model:
@@ -81,7 +81,7 @@ class Comparison(RuleBasedStateMachine):
     @rule(n=st.sampled_from([0, 1, 2, 63, 64, 65, 130]), seed=st.integers(0, 99))
     def add_without_ids(self, n, seed):
         first = max(self.model.codes, default=-1) + 1
-        if first + n <= LARGE:
+        if first + n <= LARGE + 1:
             self.add(self.some_codes(n, seed), range(first, first + n), None)
 
     @rule(ids=st.sets(IDS, max_size=20), seed=st.integers(0, 99), data=st.data())
@@ -180,6 +180,16 @@ def test_ids_are_positions_by_default(engine):
     assert index.ids.tolist() == [0, 2, 3, 4, 5]
     index.add(random_codes(1, 16), [1])
     assert index.ids.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_numbers_of_ids_run_out(engine):
+    index = filled_index(random_codes(2, 16), 16, engine, ids=[5, LARGE - 2])
+    index.add(random_codes(2, 16))
+    assert index.ids.tolist() == [5, LARGE - 2, LARGE - 1, LARGE]
+    with pytest.raises(ValueError, match=r"no 1 numbers follow it below 2\*\*63; give ids"):
+        index.add(random_codes(1, 16))
+    assert index.search(random_codes(1, 16), 1)[1].tolist() == [[5]]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
