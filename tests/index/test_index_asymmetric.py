@@ -198,7 +198,7 @@ def test_scales_of_any_size(base):
     rise slowly: each code is a little better than those before.
     """
     n_bits, n = 2040, 600
-    for seed in (0, 1, 2, 17, 33, 58):
+    for seed in (55, 82, 118, 169, 179, 221, 246):
         rng = np.random.default_rng(seed)
         step = np.round(rng.uniform(0.1, 10) * 2**14) / 2**14
         halves = np.zeros(n_bits // 4, bool)
