@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from index_cases import KINDS, assert_same_search, made, random_codes
+from index_cases import KINDS, assert_same_search, filled_index, made, random_codes
 
 from embcompress.container import FormatError
 from embcompress.index import HammingIndex
@@ -254,3 +254,139 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         index.save(path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x"]
+
+
+# ids and scales
+
+
+def extended(n=300, n_bits=100, engine="auto", ids=True, scales=True):
+    codes = random_codes(n, n_bits)
+    rng = np.random.default_rng(0)
+    options = {"ids": np.sort(rng.permutation(5000)[:n])} if ids else {}
+    if scales:
+        options["scales"] = rng.uniform(0.5, 2, n).astype(np.float32)
+    return filled_index(codes, n_bits, engine, **options), codes
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("engine", ["native", "numpy"])
+@pytest.mark.parametrize(("ids", "scales"), [(True, True), (True, False), (False, True)])
+def test_ids_and_scales_are_kept(tmp_path, ids, scales, engine, mmap):
+    index, codes = extended(ids=ids, scales=scales)
+    index.save(tmp_path / "x")
+    _, entries = split_file(tmp_path / "x")
+    assert entries["format_version"] == 2
+    names = [name for name, there in (("ids", ids), ("scales", scales)) if there]
+    assert sorted(entries["sections"]) == names
+    loaded = HammingIndex.load(tmp_path / "x", mmap=mmap, engine=engine)
+    np.testing.assert_array_equal(loaded.ids, index.ids)
+    assert loaded.ids.dtype == np.int64
+    assert_same_search(index, loaded, codes[:9])
+    queries = np.random.default_rng(1).integers(-4, 5, (5, 100))
+    for a, b in zip(
+        index.search_asymmetric(queries, 30), loaded.search_asymmetric(queries, 30), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+    loaded.save(tmp_path / "y")
+    assert (tmp_path / "y").read_bytes() == (tmp_path / "x").read_bytes()
+    if not mmap:
+        loaded.add(codes[:2], scales=[1, 2] if scales else None)
+        assert loaded.ids[-2:].tolist() == [index.ids[-1] + 1, index.ids[-1] + 2]
+        loaded.remove(loaded.ids[:5])
+        assert len(loaded) == 297
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_kept_by_faiss(tmp_path, kind):
+    codes = random_codes(900, 64)
+    ids = np.random.default_rng(0).permutation(5000)[:900]
+    index = HammingIndex(64, kind=kind, engine="faiss")
+    index.add(codes, ids)
+    index.save(tmp_path / "x")
+    loaded = HammingIndex.load(tmp_path / "x", engine="faiss")
+    np.testing.assert_array_equal(loaded.ids, index.ids)
+    assert_same_search(index, loaded, codes[:30])
+    faiss.read_index_binary(str(tmp_path / "x"))  # does not mind what is behind its own bytes
+    if kind == "flat":
+        assert_same_search(index, HammingIndex.load(tmp_path / "x", engine="numpy"), codes[:30])
+        index.remove(ids[:7])
+        native = filled_index(codes[7:], 64, "native", ids[7:])
+        assert_same_search(index, native, codes[:30])
+        index.save(tmp_path / "x")
+        native.save(tmp_path / "y")
+        assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+
+
+def test_positions_need_no_section(tmp_path):
+    extended(ids=False, scales=False)[0].save(tmp_path / "x")
+    _, entries = split_file(tmp_path / "x")
+    assert entries["format_version"] == 1
+    assert "sections" not in entries
+
+
+def test_faiss_does_not_lose_scales_silently(tmp_path):
+    extended()[0].save(tmp_path / "x")
+    with pytest.raises(ValueError, match=r"x: holds scales, which FAISS has no use for"):
+        HammingIndex.load(tmp_path / "x", engine="faiss")
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_every_changed_byte_of_ids_and_scales_is_found(tmp_path, mmap):
+    extended(n=40)[0].save(tmp_path / "x")
+    content = (tmp_path / "x").read_bytes()
+    _, entries = split_file(tmp_path / "x")
+    start = entries["payload_bytes"]
+    for place in range(start, start + 40 * 12, 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x20
+        (tmp_path / "y").write_bytes(damaged)
+        with pytest.raises(FormatError, match=r"y: damaged: checksum .* found, .* expected"):
+            HammingIndex.load(tmp_path / "y", mmap=mmap)
+    for stop in range(start - 3, len(content), 5):
+        (tmp_path / "y").write_bytes(content[:stop])
+        with pytest.raises(FormatError):
+            HammingIndex.load(tmp_path / "y", mmap=mmap)
+
+
+def test_sections_that_cannot_be(tmp_path):
+    extended(n=40)[0].save(tmp_path / "x")
+    data = (tmp_path / "x").read_bytes()
+    _, entries = split_file(tmp_path / "x")
+    before = data[: entries["payload_bytes"] + 40 * 12]
+    ids = entries["sections"]["ids"]
+    for sections in (
+        {"names": ids},
+        {"ids": ids | {"bytes": 12}},
+        {"ids": {"bytes": 320}},
+        {"ids": ids | {"crc32": -1}},
+        {"ids": 7},
+        [1],
+        3,
+    ):
+        (tmp_path / "y").write_bytes(before + footer(entries | {"sections": sections}))
+        with pytest.raises(FormatError, match=r"damaged footer|\d+ bytes found, \d+ expected"):
+            HammingIndex.load(tmp_path / "y")
+
+
+# three codes of 20 bits, as they were written before there were ids
+VERSION_1 = (
+    b"IBxF \x00\x00\x00\x04\x00\x00\x00"
+    b"\x03\x00\x00\x00\x00\x00\x00\x00\x01\x01\x00\x00\x00\x0c\x00\x00\x00\x00\x00\x00\x00"
+    b"\x80@\x00\x00\x00\x00\x10\x00\xff\xff\xf0\x00"
+    b'{"created_with":"embcompress 0.1.0","format_version":1,"kind":"flat","n_b'
+    b'its":20,"n_codes":3,"padded_bits":32,"payload_bytes":45,"payload_crc32":2138747029'
+    b"}\x9c\x00\x00\x00{\xa0\xd6\xcbEMBCIDX\n"
+)
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("engine", ["auto", "native", "numpy", "faiss"])
+def test_a_file_of_version_1_loads(tmp_path, engine, mmap):
+    (tmp_path / "x").write_bytes(VERSION_1)
+    index = HammingIndex.load(tmp_path / "x", mmap=mmap, engine=engine)
+    assert index.n_bits == 20
+    assert index.ids.tolist() == [0, 1, 2]
+    assert index.codes.tolist() == [[128, 64, 0], [0, 0, 16], [255, 255, 240]]
+    distances, indices = index.search(np.array([[0, 64, 0]], np.uint8), 3)
+    assert distances.tolist() == [[1, 2, 19]]
+    assert indices.tolist() == [[0, 1, 2]]
