@@ -61,13 +61,12 @@ def checked_codes(codes: npt.ArrayLike, n_bits: int, name: str) -> Codes:
         raise ValueError(
             f"{name} has {n_bits} bytes per row, as many as there are bits: if each byte is one "
             f"bit, pack them with embcompress.codes.pack_bits({name}); codes of {n_bits} bits "
-            f"have {-(-n_bits // 8)} bytes"
+            f"have {-(-n_bits // 8)} bytes, and codes of {n_bits} bytes up to {8 * n_bits} bits"
         )
-    if array.dtype.kind in "fb" and array.ndim == 2:
-        call = f"pack_bits({name})" if array.dtype.kind == "b" else f"pack_bits({name} >= 0)"
+    if array.dtype != np.uint8 and array.dtype.kind in "fbiu" and array.ndim == 2:
         raise TypeError(
             f"{name} has dtype {array.dtype}, shape {array.shape}; packed codes are uint8 of shape "
-            f"(n, {-(-n_bits // 8)}): a quantizer makes them, or embcompress.codes.{call}"
+            f"(n, {-(-n_bits // 8)}): {_how_to_pack(array, n_bits, name)}"
         )
     array = check_codes(array, n_bits, name=name)
     n_pad = -n_bits % 8
@@ -77,6 +76,18 @@ def checked_codes(codes: npt.ArrayLike, n_bits: int, name: str) -> Codes:
             f"n_bits={n_bits} right, and the first bit the most significant?"
         )
     return array
+
+
+def _how_to_pack(array: npt.NDArray, n_bits: int, name: str) -> str:
+    """The call that makes codes of what came."""
+    kind, n_columns = array.dtype.kind, array.shape[1]
+    if kind in "iu" and n_columns == -(-n_bits // 8) < n_bits:
+        return f"if these are bytes of codes, {name}.astype(numpy.uint8) holds them"
+    bits = kind == "b" or (kind in "iu" and not (array >> 1).any())
+    call = f"embcompress.codes.pack_bits({name}{'' if bits else ' >= 0'})"
+    if name == "queries" and kind == "f" and n_columns == n_bits:
+        return f"{call} makes them of signs; search_asymmetric takes real numbers as they are"
+    return f"a quantizer makes them, or {call}"
 
 
 def _last_bytes(codes: Codes) -> int:
@@ -148,10 +159,15 @@ def checked_scales(scales: npt.ArrayLike, n: int) -> npt.NDArray[np.float32]:
             f"scales has shape {array.shape}, dtype {array.dtype}; real numbers of shape ({n},) "
             "are needed, one for each code"
         )
-    array = array.astype(np.float32)
-    if not (np.isfinite(array) & (array > 0)).all():
-        bad = array[~(np.isfinite(array) & (array > 0))][0]
-        raise ValueError(f"scales holds {bad}; finite numbers above 0 are needed")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float32)
+    least = np.finfo(np.float32).tiny  # below it float32 has fewer digits
+    sound = np.isfinite(array) & (array >= least)
+    if not sound.all():
+        raise ValueError(
+            f"scales holds {array[~sound][0]}; finite numbers above 0 are needed, at least "
+            f"{least:.2g}"
+        )
     return array
 
 
@@ -168,12 +184,15 @@ def checked_weights(queries: npt.ArrayLike, n_bits: int, precision: str) -> npt.
             f"queries has shape {array.shape}, dtype {array.dtype}; real numbers of shape "
             f"(n_queries, {n_bits}) are needed, as a quantizer's project gives them{hint}"
         )
-    weights = array.astype(np.float32).astype(np.float64)
+    with np.errstate(over="ignore"):
+        weights = array.astype(np.float32).astype(np.float64)
     if not np.isfinite(weights).all():
-        raise ValueError("queries holds NaN or infinity")
+        raise ValueError("queries holds NaN, infinity or numbers beyond float32")
     levels = PRECISIONS[choice_of("precision", precision, PRECISIONS)]
     if levels is not None:
         step = np.abs(weights).max(axis=1, keepdims=True, initial=0) / levels
+        # of few digits, so that sums of multiples are exact and equal scores are equal
+        step = step.astype(np.float32).astype(np.float64)
         step[step == 0] = 1
         weights = np.rint(weights / step) * step
     return weights

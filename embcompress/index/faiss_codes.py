@@ -220,7 +220,8 @@ class FaissCodes:
         if self.owner.kind != "flat":
             raise ValueError(f"{self._what()} does not give codes back")
         with self._lock.shared():
-            yield self._rows()
+            if self.n:
+                yield self._rows()
 
     def _rows(self) -> Codes:
         memory = _faiss.rev_swig_ptr(self.index.xb.data(), self._n_rows() * self.index.code_size)
@@ -239,8 +240,9 @@ class FaissCodes:
         n_threads = min(self.owner.n_threads or _max_threads(), useful) or 1
         with self._lock.shared():
             options = self._options(subset)
+            n_found = min(k, max(self.n, 1))
             distances, labels = _on_threads(
-                n_threads, lambda: self.index.search(queries, k, **options)
+                n_threads, lambda: self.index.search(queries, n_found, **options)
             )
             ids = labels if self.owner.kind == "ivf" else self.ids.of(labels)
         distances = np.where(ids < 0, np.int32(self.owner.n_bits + 1), distances)

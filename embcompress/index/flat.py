@@ -32,6 +32,14 @@ class _State:
     ids: IdMap
     scales: Scales | None = None
 
+    def at_most(self, k: int) -> int:
+        """`k`, or how many codes there are; at least 1."""
+        return min(k, max(self.codes.n, 1))
+
+    def parts(self) -> Iterator[Codes]:
+        for start in range(0, self.codes.n, _CHUNK_ROWS):
+            yield self.codes.rows(start, min(start + _CHUNK_ROWS, self.codes.n))
+
     def allowed(self, subset: npt.ArrayLike | None) -> npt.NDArray[np.int64]:
         if subset is None:
             return self.codes.allowed
@@ -90,9 +98,7 @@ class FlatCodes:
 
     def parts(self) -> Iterator[Codes]:
         """All codes in the order of ids, some rows at a time."""
-        codes = self._state.codes
-        for start in range(0, codes.n, _CHUNK_ROWS):
-            yield codes.rows(start, min(start + _CHUNK_ROWS, codes.n))
+        return self._state.parts()
 
     def add(
         self,
@@ -132,13 +138,13 @@ class FlatCodes:
     def nearest(
         self, queries: Codes, k: int, subset: npt.ArrayLike | None
     ) -> tuple[npt.NDArray[np.int32], Keys]:
-        """Distances and ids of the `k` nearest codes."""
+        """Distances and ids of the `k` nearest codes, or of all if there are fewer."""
         state, engine = self._ready(len(queries))
         keys = engine.nearest(
             state.codes,
             state.allowed(subset),
             queries,
-            k,
+            state.at_most(k),
             n_bits=self.n_bits,
             n_threads=self._threads(),
         )
@@ -160,14 +166,14 @@ class FlatCodes:
     def best(
         self, queries: npt.NDArray[np.float64], k: int, subset: npt.ArrayLike | None
     ) -> tuple[npt.NDArray[np.float32], Keys]:
-        """Scores and ids of the `k` codes with the highest scores."""
+        """Scores and ids of the `k` codes with the highest scores, or of all."""
         state, engine = self._ready(len(queries))
         keys = engine.best(
             state.codes,
             state.allowed(subset),
             queries,
             state.scales,
-            k,
+            state.at_most(k),
             n_threads=self._threads(),
         )
         scores, rows = scores_of(keys)
@@ -183,7 +189,7 @@ class FlatCodes:
             sections["scales"] = state.scales.values
         write_flat(
             path,
-            self.parts(),
+            state.parts(),
             state.codes.n,
             n_bits=self.n_bits,
             padded_bits=padded_bits,

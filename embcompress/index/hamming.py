@@ -23,7 +23,7 @@ from embcompress.index.flat import FlatCodes
 from embcompress.index.searching import Indices, Searches
 from embcompress.index.storage import is_mapped
 from embcompress.index.tuning import Tuning, tune
-from embcompress.index.widths import KINDS, fast_width
+from embcompress.index.widths import KINDS, MOST_BITS, fast_width
 
 __all__ = ["HammingIndex"]
 
@@ -123,6 +123,11 @@ class HammingIndex(Searches):
             raise ValueError(f"engine={engine!r} searches kind='flat' only, kind={kind!r} came")
         if kind != "flat":
             self.engine = "faiss"
+        if self.engine != "faiss" and self.n_bits > MOST_BITS:
+            raise ValueError(
+                f"n_bits={n_bits} is more than engine={engine!r} takes, {MOST_BITS}; "
+                "engine='faiss' takes any number"
+            )
         self.n_lists = None if n_lists is None else count_of("n_lists", n_lists)
         self.n_probe = count_of("n_probe", n_probe)
         self.n_neighbors = count_of("n_neighbors", n_neighbors)
@@ -154,8 +159,13 @@ class HammingIndex(Searches):
 
     @property
     def ids(self) -> Indices:
-        """Indices of all codes that searches return, shape (n,); ascending in a flat index."""
-        return self._codes.ids.ids
+        """Indices of all codes that searches return, shape (n,); ascending in a flat index.
+
+        Read-only; what is added or removed later does not show in it.
+        """
+        ids = self._codes.ids.ids.view()
+        ids.flags.writeable = False
+        return ids
 
     @property
     def codes(self) -> Codes:
@@ -334,7 +344,7 @@ class HammingIndex(Searches):
             If the file is damaged, truncated, of a newer version, a float index, or of another
             kind of binary index.
         ValueError
-            If `n_bits` contradicts the file.
+            If `n_bits` contradicts the file, or the file has scales and `engine` is FAISS.
         OSError
             If the file cannot be read.
         """
@@ -347,6 +357,10 @@ class HammingIndex(Searches):
         self.padded_bits = found.padded_bits
         sections = read_sections(path, found)
         if self.engine == "faiss":
+            if "scales" in sections:
+                raise ValueError(
+                    f"{path}: holds scales, which FAISS has no use for; load it with engine='auto'"
+                )
             self._codes = self._faiss_codes(read_index(path, found), sections.get("ids"))
         elif found.n_codes:
             rows = map_rows(path, found) if mmap else read_rows(path, found)

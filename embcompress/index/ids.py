@@ -53,13 +53,18 @@ class IdMap:
         Raises
         ------
         ValueError
-            If the ids are not whole numbers from 0 on, or one is there already.
+            If the ids are not whole numbers from 0 on, one is there already, or none are given
+            and numbers have run out.
         """
         if ids is None:
             if self.array is None:
                 return IdMap(self.n + n)
             start = int(self.array.max(initial=-1)) + 1
-            new = np.arange(start, start + n)
+            if start + n > 2**63:
+                raise ValueError(
+                    f"the largest id is {start - 1}: no {n} numbers follow it below 2**63; give ids"
+                )
+            new = start + np.arange(n)
         else:
             new = checked_ids(ids, n)
             there = self.find(new) >= 0

@@ -245,7 +245,7 @@ def _asked(queries: Codes, count: int) -> tuple[npt.NDArray[np.int32], int]:
     tiles = np.zeros((n_tiles * count, queries.shape[1]), dtype=np.uint32)
     tiles[: len(queries)] = queries
     tiles *= np.uint32(0x01010101)
-    columns = tiles.reshape(n_tiles, count, -1).transpose(0, 2, 1)
+    columns = tiles.reshape(n_tiles, count, queries.shape[1]).transpose(0, 2, 1)
     return np.ascontiguousarray(columns).view(np.int32).reshape(-1), n_tiles
 
 

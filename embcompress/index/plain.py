@@ -83,7 +83,9 @@ def best(
         if scales is not None:
             scores *= scales.values[start : start + len(rows), None]
         chosen = np.flatnonzero(_chosen(allowed, start, len(rows)))
-        keys = keys_of_scores(scores[chosen].T.astype(np.float32), start + chosen)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+            single = scores[chosen].T.astype(np.float32)
+        keys = keys_of_scores(single, start + chosen)
         found = smallest(np.concatenate([found, keys], axis=1), k)
     return found
 

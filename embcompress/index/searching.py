@@ -69,7 +69,7 @@ class Searches(ABC):
         """
         array = checked_codes(queries, self.n_bits, "queries")
         k = self._check_search(k)
-        distances, indices = self._codes.nearest(array, min(k, len(self)), subset)
+        distances, indices = self._codes.nearest(array, k, subset)
         return _filled(distances, k, self.n_bits + 1), _filled(indices, k, -1)
 
     def range_search(
@@ -139,7 +139,7 @@ class Searches(ABC):
         """
         weights = checked_weights(queries, self.n_bits, precision)
         k = self._check_search(k)
-        scores, indices = self._codes.best(weights, min(k, len(self)), subset)
+        scores, indices = self._codes.best(weights, k, subset)
         return _filled(scores, k, -np.inf), _filled(indices, k, -1)
 
     def search_rescored(

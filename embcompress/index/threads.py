@@ -93,7 +93,12 @@ class SharedLock:
         """Write: alone."""
         with self._changed:
             self._writers += 1
-            self._changed.wait_for(lambda: not self._readers and not self._writing)
+            try:
+                self._changed.wait_for(lambda: not self._readers and not self._writing)
+            except BaseException:  # interrupted: others need not wait for this one
+                self._writers -= 1
+                self._changed.notify_all()
+                raise
             self._writing = True
         try:
             yield

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "fast_width"]
+__all__ = ["KINDS", "MOST_BITS", "fast_width"]
 
 #: Kinds of indexes, and queries per unit of parallel work in FAISS: more threads than units only
 #: wait for each other.
 KINDS = {"flat": 32, "ivf": 1, "hnsw": 1}
+#: Longest codes that are searched without FAISS: distances are counted in 16 bits, with sign.
+MOST_BITS = 2**15 - 2
 
 # Widths that have a distance kernel of their own in FAISS; others cost up to four times as much
 # per distance. Beyond the last one the general kernel works in steps of 64 bits.

@@ -14,7 +14,6 @@ from embcompress.simd.codegen import COLUMN, LANES, LOOKUP, TILE, VNNI, host_fea
 from embcompress.simd.columns import (
     add_bytes,
     add_differing,
-    add_full,
     any_negative,
     any_not_full,
     columns,
@@ -24,6 +23,7 @@ from embcompress.simd.columns import (
     negative_masks,
     not_full_masks,
     store_columns,
+    without_lowest,
     zero_bytes,
 )
 from embcompress.simd.lookups import (
@@ -88,7 +88,6 @@ __all__ = [
     "add",
     "add_bytes",
     "add_differing",
-    "add_full",
     "add_int",
     "add_lookups",
     "any_negative",
@@ -138,6 +137,7 @@ __all__ = [
     "sum_tile",
     "to_float",
     "transposed",
+    "without_lowest",
     "zero_bytes",
     "zeros",
     "zeros_int",

@@ -35,7 +35,6 @@ from embcompress.simd.codegen import (
 __all__ = [
     "add_bytes",
     "add_differing",
-    "add_full",
     "any_negative",
     "any_not_full",
     "columns",
@@ -47,6 +46,7 @@ __all__ = [
     "negative_masks",
     "not_full_masks",
     "store_columns",
+    "without_lowest",
     "zero_bytes",
 ]
 
@@ -108,28 +108,6 @@ def add_differing(typing: Any, tile: Any, codes: Any, i: Any, asked: Any, j: Any
     return tile(tile, codes, types.int64, asked, types.int64), generate
 
 
-def _add_full_twin(tile: Any, more: Any) -> Any:
-    return tuple(
-        np.minimum(a.astype(np.uint16) + b, 255).astype(np.uint8)
-        for a, b in zip(tile, more, strict=True)
-    )
-
-
-@operation(_add_full_twin)
-def add_full(typing: Any, tile: Any, more: Any) -> Any:
-    """Add two tiles of bytes; sums stay at 255 when they are full."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first, second = (parts(builder, arg, tile.count) for arg in args)
-        sums = [
-            call(builder, "llvm.uadd.sat.v64i8", BYTES, a, b)
-            for a, b in zip(first, second, strict=True)
-        ]
-        return cgutils.pack_array(builder, sums)
-
-    return tile(tile, more), generate
-
-
 @operation(lambda n, x, i: tuple(np.full(COLUMN, x[i + t], np.int16) for t in range(n)))
 def filled_shorts(typing: Any, n: Any, x: Any, i: Any) -> Any:
     """Tile of `n` vectors of 64 times ``x[i + t]``, an int16; `n` is a constant."""
@@ -146,14 +124,27 @@ def filled_shorts(typing: Any, n: Any, x: Any, i: Any) -> Any:
     return tile(n, x, types.int64), generate
 
 
-@operation(lambda tile, small: tuple(a + b for a, b in zip(tile, small, strict=True)))
+def _add_bytes_twin(tile: Any, small: Any) -> Any:
+    wide = [part + more.astype(np.int16) for part, more in zip(tile, small, strict=True)]
+    if tile[0].dtype == np.uint8:
+        return tuple(np.minimum(part, 255).astype(np.uint8) for part in wide)
+    return tuple(wide)
+
+
+@operation(_add_bytes_twin)
 def add_bytes(typing: Any, tile: Any, small: Any) -> Any:
-    """Add a tile of bytes to a tile of int16."""
+    """Add a tile of bytes to a tile of int16, or to one of bytes that stay at 255 when full."""
+
+    def add(builder: Any, a: Any, b: Any) -> Any:
+        if tile.dtype == u8x64:
+            return call(builder, "llvm.uadd.sat.v64i8", BYTES, a, b)
+        return builder.add(a, builder.zext(b, SHORTS))
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        wide, narrow = (parts(builder, arg, tile.count) for arg in args)
-        sums = [builder.add(a, builder.zext(b, SHORTS)) for a, b in zip(wide, narrow, strict=True)]
-        return cgutils.pack_array(builder, sums)
+        vectors = (parts(builder, arg, tile.count) for arg in args)
+        return cgutils.pack_array(
+            builder, [add(builder, a, b) for a, b in zip(*vectors, strict=True)]
+        )
 
     return tile(tile, small), generate
 
@@ -232,6 +223,21 @@ def lowest_lane(typing: Any, mask: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+def _without_lowest_twin(mask: int) -> np.int64:
+    unsigned = int(mask) & (1 << COLUMN) - 1  # the lowest signed number has none below it
+    return np.uint64(unsigned & unsigned - 1).view(np.int64)
+
+
+@operation(_without_lowest_twin)
+def without_lowest(typing: Any, mask: Any) -> Any:
+    """A mask without its first lane; 0 stays."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.and_(args[0], builder.sub(args[0], ir.Constant(I64, 1)))
 
     return types.int64(types.int64), generate
 

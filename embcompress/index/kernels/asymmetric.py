@@ -26,6 +26,7 @@ GROUP = 2
 
 _COLUMN = simd.COLUMN
 _NEAR = 512 * 1024  # bytes of codes that stay in the cache beside a core
+_SLACK = 1e-6  # relative; more than float32 loses in a comparison
 
 
 @compiled()
@@ -92,7 +93,9 @@ def prepare(
                 highest = max(highest, agreeing)
             largest = max(largest, highest)
             total += highest
-        unit = 127 / max(largest, total * 127 / 65000, 1e-300)
+        # all entries may be rounded up by a half, and their sum must stay below 2**16
+        room = 65535 - n_columns
+        unit = 127 / max(largest, total * 127 / room, 1e-300)
         error = 0.0
         for half in range(2 * n_columns):
             place = _COLUMN * (2 * tile * (n_columns * (q // tile) + half // 2) + 2 * (q % tile))
@@ -105,7 +108,9 @@ def prepare(
                     tables[place + copy + value] = np.uint8(entry)
             error += worst
         bounds[q, 0], bounds[q, 1], bounds[q, 2] = unit, 2 * error - total, total
-        lines[3 * q], lines[3 * q + 1] = 2 / unit, 2 * error - total
+        size = max(total, 1e-300)  # lines are in units of it: no scale brings them out of float32
+        lines[3 * q] = 2 / unit / size
+        lines[3 * q + 1] = (2 * error - total) / size + _SLACK
         lines[3 * q + 2] = -np.inf
 
 
@@ -115,10 +120,12 @@ def _set_limit(score: float, q: int, bounds: Any, limits: Any, lines: Any) -> No
 
     With E the rounded sum, the true score is at most ``2 * E / unit + most``.
     """
-    unit, most = bounds[q, 0], bounds[q, 1]
-    least = score - 1e-6 * (abs(score) + bounds[q, 2])
+    if not np.isfinite(score):
+        return  # of scores beyond float32 no bound can be had
+    unit, most, total = bounds[q, 0], bounds[q, 1], bounds[q, 2]
+    least = score - _SLACK * (abs(score) + total)
     limits[q] = np.uint16(min(max(np.ceil((least - most) * unit / 2), 0), 65535))
-    lines[3 * q + 2] = np.float32(least)
+    lines[3 * q + 2] = np.float32((score - _SLACK * abs(score)) / max(total, 1e-300))
 
 
 @compiled()
@@ -131,7 +138,7 @@ def _take(
         mask = masks[first + t] & here
         while mask != 0:
             lane = simd.lowest_lane(mask)
-            mask &= mask - 1
+            mask = simd.without_lowest(mask)
             score = _true_score(blocks, at, lane, n_columns, sums, q + t, bounds[q + t, 2])
             if len(scales):
                 score *= scales[row + lane]
@@ -173,7 +180,7 @@ def _best(count: int, group: int, scaled: bool) -> Any:  # noqa: C901 - one loop
             What a rounded sum must reach; changed.
         lines : ndarray of float32, shape (3 * n_tiles * count,)
             For each query: slope and start of the bound by rounded sum, and what it must reach,
-            times `inverse`; changed.
+            times `inverse`, all by the sum of all weights; changed.
         masks : ndarray of int64, shape (group * count,)
             Room.
         """

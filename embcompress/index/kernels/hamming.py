@@ -32,7 +32,10 @@ _NEAR = 512 * 1024  # bytes of codes that stay in the cache beside a core
 def _add_distances(
     sums: Any, empty: Any, blocks: Any, at: int, n_columns: int, asked: Any, j: int
 ) -> Any:
-    """Add the distances of 64 codes to a tile of queries; `empty` is a tile of bytes."""
+    """Add the distances of 64 codes to a tile of queries; `empty` is a tile of bytes.
+
+    Sums that are bytes themselves stay at 255 when they are full.
+    """
     done = 0
     while done < n_columns:
         stop = min(n_columns, done + _FIT)
@@ -42,24 +45,6 @@ def _add_distances(
             at += _COLUMN
             j += len(empty)
         sums = simd.add_bytes(sums, tile)
-        done = stop
-    return sums
-
-
-@compiled(inline="always")
-def _add_distances_full(
-    sums: Any, empty: Any, blocks: Any, at: int, n_columns: int, asked: Any, j: int
-) -> Any:
-    """As :func:`_add_distances`, in bytes that stay at 255 when they are full."""
-    done = 0
-    while done < n_columns:
-        stop = min(n_columns, done + _FIT)
-        tile = empty
-        for _ in range(done, stop):
-            tile = simd.add_differing(tile, blocks, at, asked, j)
-            at += _COLUMN
-            j += len(empty)
-        sums = simd.add_full(sums, tile)
         done = stop
     return sums
 
@@ -77,7 +62,7 @@ def _take(
         start = np.int64(below[q + t]) + full
         while mask != 0:
             lane = simd.lowest_lane(mask)
-            mask &= mask - 1
+            mask = simd.without_lowest(mask)
             distance = np.int64(found[t * _COLUMN + lane]) - start
             key = (distance << DISTANCE_SHIFT) | (row + lane)
             if key < lists[q + t, 1]:
@@ -116,8 +101,8 @@ def _nearest(count: int) -> Any:
         lists : ndarray of int64
             See `topk`; changed.
         k : int
-        found : ndarray of int16, shape (count * 64,)
-                Room.
+        found, bytes_found : ndarray of int16 and of uint8, shape (count * 64,)
+            Room.
         masks : ndarray of int64, shape (count,)
             Room.
         """
@@ -137,7 +122,7 @@ def _nearest(count: int) -> Any:
                         continue
                     at, code = b * n_columns * _COLUMN, row + b * _COLUMN
                     if narrow:
-                        near = _add_distances_full(
+                        near = _add_distances(
                             simd.filled_bytes(count, starts, q), simd.zero_bytes(count), blocks,
                             at, n_columns, asked, j,
                         )  # fmt: skip
