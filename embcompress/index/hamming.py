@@ -12,6 +12,7 @@ import numpy.typing as npt
 from embcompress.codes import Codes
 from embcompress.index.checks import (
     checked_codes,
+    checked_ids,
     checked_scales,
     choice_of,
     count_of,
@@ -212,6 +213,7 @@ class HammingIndex(Searches):
         array = checked_codes(codes, self.n_bits, "codes")
         self._check_growing()
         factors = None if scales is None else checked_scales(scales, len(array))
+        ids = None if ids is None else checked_ids(ids, len(array))
         if len(array):
             self._codes.add(array, ids, factors, copy=not is_mapped(array))
 

@@ -214,6 +214,8 @@ def is_mapped(codes: Codes) -> bool:
         return False
     base: object = codes
     while isinstance(base, np.ndarray):
+        if base.flags.writeable:  # a view of it may be read-only all the same
+            return False
         base = base.base
     return isinstance(getattr(base, "obj", base), mmap.mmap)
 

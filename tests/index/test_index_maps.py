@@ -135,3 +135,15 @@ def test_what_over_refuses():
         HammingIndex.over(codes, 60, engine="faiss")
     with pytest.raises(ValueError, match="the index is empty"):
         HammingIndex.over(codes[:0], 60).search(codes, 1)
+
+
+def test_a_read_only_view_of_a_map_that_can_be_written_is_copied(tmp_path):
+    codes = random_codes(300, 60)
+    rows = mapped(tmp_path / "x", codes, mode="r+")
+    view = rows[:]
+    view.flags.writeable = False
+    assert not is_mapped(view)
+    index = HammingIndex(60)
+    index.add(view)
+    rows[:] = 0
+    np.testing.assert_array_equal(index.codes, codes)

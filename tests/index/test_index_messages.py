@@ -287,3 +287,11 @@ def test_every_search_of_an_empty_index_says_so(engine):
     ):
         with pytest.raises(ValueError, match="the index is empty; add codes before searching"):
             call()
+
+
+def test_ids_and_scales_of_no_codes_are_checked_too():
+    index = HammingIndex(8)
+    with pytest.raises(ValueError, match="2 ids came with 0 codes"):
+        index.add(np.empty((0, 1), np.uint8), ids=[1, 2])
+    with pytest.raises(ValueError, match=r"scales has shape \(1,\)"):
+        index.add(np.empty((0, 1), np.uint8), scales=[1.0])
