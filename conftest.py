@@ -12,5 +12,6 @@ if importlib.util.find_spec("torch") is None:
         "embcompress/pruning/*",
         "embcompress/training.py",
         "tests/lowering/lowering_cases.py",
+        "tests/scale/array_api_cases.py",
         "tests/pruning/small_models.py",
     ]

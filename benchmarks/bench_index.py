@@ -1,10 +1,10 @@
-"""HammingIndex against bare FAISS: time of a search, time to open a file.
+"""FAISS by width of the codes, and time to open a file of codes.
 
-    python benchmarks/bench_index.py [--n 400000] [--rounds 15]
+    python benchmarks/bench_index.py [--n 100000] [--rounds 15]
 
-Searches are timed in process CPU time on one thread, in interleaved rounds: what a busy machine
-does to one of them it does to the others too, so the ratios are the figures to read. The answers
-are compared before anything is timed. Writes benchmarks/results/index.csv.
+The widths are what files of indexes are padded to. Times are those of interleaved rounds, for the
+widths in process CPU time on one thread: what a busy machine does to one of them it does to the
+others too. The answers are compared before anything is timed. Writes benchmarks/results/index.csv.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import faiss
 import numpy as np
 from _rows import write_rows
 
-from embcompress.codes import hamming_distances, pack_bits
+from embcompress.codes import pack_bits
 from embcompress.index import HammingIndex
 
-N_BITS, K = 300, 10
+K = 10
 
 
 def random_codes(n: int, n_bits: int, seed: int) -> np.ndarray:
@@ -88,37 +88,6 @@ def rows_of(
     return rows
 
 
-def search_times(n: int, rounds: int) -> list[dict]:
-    """Search of 300 bits: ours, bare FAISS at the same width, bare FAISS at 304 bits."""
-    faiss.omp_set_num_threads(1)
-    codes, queries = random_codes(n, N_BITS, 0), random_codes(1000, N_BITS, 1)
-    index = HammingIndex(N_BITS)
-    index.add(codes)
-    same, pad_same = bare(codes, index.padded_bits)
-    odd, pad_odd = bare(codes, 304)
-    expected = index.search(queries, K)
-    for other, pad in ((same, pad_same), (odd, pad_odd)):
-        for ours, theirs in zip(expected, other.search(pad(queries), K), strict=True):
-            np.testing.assert_array_equal(ours, theirs)
-    distances = hamming_distances(queries[:20], codes)
-    order = np.argsort(distances, axis=1, kind="stable")[:, :K]
-    np.testing.assert_array_equal(expected[1][:20], order)
-    rows = []
-    for batch, n_rounds in ((1, 20 * rounds), (10, 4 * rounds), (100, rounds), (1000, rounds // 3)):
-        mine, wide, narrow = queries[:batch], pad_same(queries[:batch]), pad_odd(queries[:batch])
-        ours = f"HammingIndex {N_BITS}"
-        calls = {
-            ours: lambda: index.search(mine, K),  # noqa: B023
-            f"IndexBinaryFlat {index.padded_bits}": lambda: same.search(wide, K),  # noqa: B023
-            # the same memory, so where the allocator put the codes does not count
-            "inside of HammingIndex": lambda: index._index.search(wide, K),  # noqa: B023
-            "IndexBinaryFlat 304": lambda: odd.search(narrow, K),  # noqa: B023
-        }
-        times = interleaved(calls, max(3, n_rounds), time.process_time)
-        rows += rows_of("search", n, batch, times, ours, unit=batch)
-    return rows
-
-
 def width_times(n: int, rounds: int) -> list[dict]:
     """Time per query of IndexBinaryFlat by width: what the rule of padding rests on."""
     faiss.omp_set_num_threads(1)
@@ -162,12 +131,11 @@ def open_times(n: int, rounds: int) -> list[dict]:
 def main() -> None:
     """Run all three and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--n", type=int, default=400_000, help="codes that are searched")
+    parser.add_argument("--n", type=int, default=100_000, help="codes that are searched")
     parser.add_argument("--n-open", type=int, default=1_000_000, help="codes in the opened file")
     parser.add_argument("--rounds", type=int, default=15)
     options = parser.parse_args()
-    rows = search_times(options.n, options.rounds)
-    rows += width_times(min(options.n, 100_000), options.rounds)
+    rows = width_times(options.n, options.rounds)
     rows += open_times(options.n_open, options.rounds)
     write_rows("index", rows)
 

@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _rows import write_rows
 from _timing import interleaved
 
-from embcompress import runtime
+from embcompress import runtime, simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 from embcompress.runtime.arena import aligned
 
 SHAPES = ((1024, 1024), (512, 1280), (4096, 1024))

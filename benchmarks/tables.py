@@ -23,6 +23,9 @@ import tables_layouts as layouts
 import tables_pruning as pruning
 import tables_quality as quality
 import tables_runtime as runtime
+import tables_scale as scale
+import tables_search as search
+import tables_stores as stores
 import tables_transfer as transfer
 from _markdown import Row, markdown, number
 
@@ -106,16 +109,6 @@ def _one_bit(row: Row) -> bool:
     return row["n_bits"] == row["n_features"]
 
 
-def index(rows: list[Row]) -> str:
-    """Microseconds per query, engines by batch."""
-    rows = [row for row in rows if row["question"] == "search"]
-    batches = list(dict.fromkeys(row["batch"] for row in rows))
-    found = {(row["name"], row["batch"]): number(row["median_us"], 0) for row in rows}
-    names = dict.fromkeys(row["name"] for row in rows)
-    header = ["index", *(f"µs/query, batch {batch}" for batch in batches)]
-    return markdown(header, [[n, *(found.get((n, b), "") for b in batches)] for n in names])
-
-
 def index_open(rows: list[Row]) -> str:
     """Time to open a file of codes."""
     rows = [row for row in rows if row["question"] == "open"]
@@ -177,7 +170,6 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "commands": ("open", commands),
     "compress": ("compress", compress),
     "explore": ("explore", explore.pages),
-    "index": ("index", index),
     "index-open": ("index", index_open),
     "layouts": ("layouts", layouts.sizes),
     "open": ("open", open_),
@@ -198,7 +190,19 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "runtime-linear": ("runtime_linear", runtime.products),
     "runtime-resnet": ("runtime_resnet", runtime.contenders),
     "runtime-start": ("runtime_start", runtime.start),
+    "search-approximate": ("search_approximate", search.approximate),
+    "search-asymmetric": ("search", search.asymmetric),
+    "search-bandwidth": ("search", search.bandwidth),
+    "search-cpu": ("search", search.cpu),
+    "search-first": ("search", search.first),
+    "search-peers": ("search", search.peers),
+    "search-recall": ("search_recall", search.recall),
+    "search-wall": ("search", search.wall),
+    "scale": ("scale", scale.one_process),
+    "scale-billion": ("scale", scale.billion),
+    "scale-dask": ("scale", scale.dask),
     "similarity": ("similarity", similarity),
+    "stores": ("stores", stores.stores),
     "variants": ("variants", quality.variants),
 }
 

@@ -23,11 +23,21 @@ _LAZY = {
     "Sign": "embcompress.quantizers",
     "TextVectors": "embcompress.texts",
     "load_vectors": "embcompress.formats",
+    "open_store": "embcompress.stores",
     "save_vectors": "embcompress.formats",
 }
 
 # modules that are loaded on first use
-_MODULES = {"augmentation", "evaluation", "explore", "heads", "pruning", "runtime"}
+_MODULES = {
+    "augmentation",
+    "evaluation",
+    "explore",
+    "heads",
+    "pruning",
+    "runtime",
+    "scale",
+    "stores",
+}
 
 __all__ = [
     "IIQ",
@@ -48,9 +58,12 @@ __all__ = [
     "explore",
     "heads",
     "load_vectors",
+    "open_store",
     "pruning",
     "runtime",
     "save_vectors",
+    "scale",
+    "stores",
 ]
 
 

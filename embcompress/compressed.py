@@ -14,23 +14,22 @@ import numpy.typing as npt
 from embcompress.codes import asymmetric_scores, check_codes, code_bytes, unpack_signs
 from embcompress.container import Container, FormatError, load_container, save_container
 from embcompress.encoder import Encoder, unit_rows
-from embcompress.fitted import Quantizer, learned, stored_facts
+from embcompress.fits import Quantizer, described
 from embcompress.model_card import Summary
-from embcompress.pretrained import Pretrained, example_word
+from embcompress.pretrained import Pretrained, vectors_summary
 from embcompress.progress import ProgressBar
 from embcompress.vectors import (
     Floats,
     KeyedVectors,
     Source,
     WordVectors,
-    top_k,
 )
 from embcompress.vocabulary import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from embcompress.index import HammingIndex
 
-__all__ = ["SCORINGS", "CompressedVectors", "Quantizer", "learned"]
+__all__ = ["SCORINGS", "CompressedVectors"]
 
 _KIND = "vectors"
 _CHUNK_ROWS = 16_384
@@ -61,6 +60,8 @@ class CompressedVectors(WordVectors, Pretrained):
         What else is to be stored in the header, such as the isotropy before and after.
     source : Source, optional
         Where the float vectors came from.
+    engine : {"auto", "native", "numpy", "faiss"}, default "auto"
+        What searches; see :class:`~embcompress.HammingIndex`.
 
     Raises
     ------
@@ -86,6 +87,7 @@ class CompressedVectors(WordVectors, Pretrained):
         quantizer: str,
         info: dict[str, str] | None = None,
         source: Source | None = None,
+        engine: str = "auto",
     ) -> None:
         self.codes = check_codes(codes, encoder.n_bits)
         if len(self.codes) != len(index_to_key):
@@ -95,7 +97,7 @@ class CompressedVectors(WordVectors, Pretrained):
         self.quantizer = quantizer
         self.info = dict(info or {})
         self.source = source
-        self._index: HammingIndex | None = None
+        self.engine = engine
 
     def __repr__(self) -> str:
         return f"CompressedVectors({len(self):,} words x {self.n_bits} bits, {self.quantizer})"
@@ -125,12 +127,16 @@ class CompressedVectors(WordVectors, Pretrained):
                 "Hamming distances do not compare; use most_similar, or compress with "
                 "bits_per_direction=1 (--bits-per-direction 1) for a Hamming index"
             )
-        if self._index is None:
-            from embcompress.index import HammingIndex
-
-            self._index = HammingIndex(n_bits=self.n_bits)
-            self._index.add(self.codes)
         return self._index
+
+    @cached_property
+    def _index(self) -> HammingIndex:
+        from embcompress.index import HammingIndex
+
+        index = HammingIndex(n_bits=self.n_bits, engine=self.engine)
+        # with one bit per direction all lengths are equal
+        index.add(self.codes, scales=1 / self._lengths if self.encoder.n_second else None)
+        return index
 
     @cached_property
     def _lengths(self) -> npt.NDArray[np.float32]:
@@ -233,7 +239,7 @@ class CompressedVectors(WordVectors, Pretrained):
             codes,
             quantizer.encoder_,
             quantizer=type(quantizer).__name__,
-            info=stored_facts(quantizer),
+            info=described(quantizer),
             source=source,
         )
 
@@ -271,12 +277,14 @@ class CompressedVectors(WordVectors, Pretrained):
         save_container(path, tensors, kind=_KIND, metadata=metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CompressedVectors:
+    def load(cls, path: str | os.PathLike[str], *, engine: str = "auto") -> CompressedVectors:
         """Open a file by memory map: the time does not grow with the number of words.
 
         Parameters
         ----------
         path : path-like
+        engine : {"auto", "native", "numpy", "faiss"}, default "auto"
+            As for the class.
 
         Returns
         -------
@@ -314,31 +322,12 @@ class CompressedVectors(WordVectors, Pretrained):
             quantizer=container.value("quantizer"),
             info=info,
             source=_read_source(container),
+            engine=engine,
         )
 
     def _summary(self) -> Summary:
-        words = self.index_to_key
-        return Summary(
-            kind=_KIND,
-            what=f"Word vectors in packed binary codes of {self.n_bits} bits",
-            task="feature-extraction",
-            tags=("word-embeddings", "binary-codes", "quantization"),
-            config={
-                "quantizer": self.quantizer,
-                "n_words": len(self),
-                "n_bits": self.n_bits,
-                "n_directions": self.encoder.n_directions,
-                "n_features": self.vector_size,
-                **self.info,
-            },
-            parts={
-                "codes": self.codes.nbytes,
-                "words": words.blob.nbytes + words.offsets.nbytes,
-                "encoder": self.encoder.nbytes,
-            },
-            name="vectors",
-            example=f"vectors.most_similar({example_word(words)!r}, topn=5)",
-            n_float_bytes=4 * len(self) * self.vector_size,
+        return vectors_summary(
+            self.index_to_key, self.codes, self.encoder, self.quantizer, self.info
         )
 
     def decode(self) -> KeyedVectors:
@@ -390,18 +379,48 @@ class CompressedVectors(WordVectors, Pretrained):
     def _nearest(
         self, query: npt.NDArray[np.float32], k: int, scoring: str | None
     ) -> tuple[npt.NDArray[np.int64], Floats]:
-        scoring = scoring or "hamming"
+        indices, scores = self.nearest(query[None, :], k, scoring or "hamming")
+        return indices[0], scores[0]
+
+    def nearest(
+        self, queries: Floats, k: int, scoring: str = "hamming"
+    ) -> tuple[npt.NDArray[np.int64], Floats]:
+        """Words nearest to queries that are in the space of the codes.
+
+        Parameters
+        ----------
+        queries : ndarray of shape (n_queries, n_directions)
+            Projections, or the whole numbers of codes.
+        k : int
+            How many words; no more than there are.
+        scoring : {"hamming", "asymmetric"}, default "hamming"
+            Whether queries are cut to bits first, or keep their real values.
+
+        Returns
+        -------
+        indices : ndarray of int64, shape (n_queries, k)
+            Nearest first, equal similarities in index order.
+        similarities : ndarray of floats, shape (n_queries, k)
+
+        Raises
+        ------
+        ValueError
+            If there is no such scoring, or the engine does not have it.
+        """
         if scoring not in SCORINGS:
             raise ValueError(f"scoring={scoring!r}; allowed: {' or '.join(map(repr, SCORINGS))}")
-        encoder = self.encoder
+        encoder, k = self.encoder, min(k, len(self))
         if scoring == "hamming":
-            code = encoder.cut(query[None, :])
+            codes = encoder.cut(queries)
             if not encoder.n_second:
-                distances, indices = self.index.search(code, k)
-                return indices[0], (self.n_bits - 2 * distances[0]) / self.n_bits
-            query = encoder.values(code)[0]
-        length = np.maximum(np.float32(np.linalg.norm(query)), np.float32(1e-30))
-        return top_k(self.scores(query[None, :])[0] / length, k)
+                distances, indices = self._index.search(codes, k)
+                return indices, (self.n_bits - 2 * distances) / self.n_bits
+            queries = encoder.values(codes)
+        scores, indices = self._index.search_asymmetric(encoder.per_bit(queries), k)
+        lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+        if not encoder.n_second:
+            lengths = lengths * np.sqrt(np.float32(self.n_bits))
+        return indices, scores / np.maximum(lengths, np.float32(1e-30))
 
     def scores(self, queries: Floats) -> npt.NDArray[np.float32]:
         """Scores of real-valued queries against all codes: cosines times the query's length.

@@ -28,9 +28,10 @@ __all__ = [
     "Container",
     "FormatError",
     "atomic_write",
-    "container_bytes",
+    "dump_container",
     "kind_of",
     "load_container",
+    "parse_container",
     "save_container",
 ]
 
@@ -189,21 +190,24 @@ def save_container(
     OSError
         As :func:`atomic_write`.
     """
-    parts = _parts(tensors, kind, metadata)
     with atomic_write(path) as file:
-        for part in parts:
-            file.write(part)
+        for block in _blocks(tensors, kind, metadata):
+            file.write(block)
 
 
-def container_bytes(
-    tensors: Mapping[str, npt.NDArray], *, kind: str, metadata: Mapping[str, str] | None = None
+def dump_container(
+    tensors: Mapping[str, npt.NDArray],
+    *,
+    kind: str,
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The bytes that :func:`save_container` writes, to put a file inside something else.
+    """The bytes that :func:`save_container` would write.
 
     Parameters
     ----------
-    tensors, kind, metadata
-        As :func:`save_container`.
+    tensors : mapping of str to ndarray
+    kind : str
+    metadata : mapping of str to str, optional
 
     Returns
     -------
@@ -212,15 +216,14 @@ def container_bytes(
     Raises
     ------
     TypeError
-        If an array has a data type that the format does not know.
+        As :func:`save_container`.
     """
-    return b"".join(_parts(tensors, kind, metadata))
+    return b"".join(_blocks(tensors, kind, metadata))
 
 
-def _parts(
+def _blocks(
     tensors: Mapping[str, npt.NDArray], kind: str, metadata: Mapping[str, str] | None
-) -> list[bytes | memoryview]:
-    """Length of the header, the header, and each array."""
+) -> Iterator[bytes | memoryview]:
     arrays = {name: _little_endian(name, array) for name, array in tensors.items()}
     # No holes are allowed between arrays, so the widest items go first and stay aligned.
     order = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
@@ -248,11 +251,9 @@ def _parts(
         position += array.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-(len(text) + 8) % 64)
-    return [
-        len(text).to_bytes(8, "little"),
-        text,
-        *(np.ascontiguousarray(arrays[name]).data for name in order),
-    ]
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        yield np.ascontiguousarray(arrays[name]).data
 
 
 def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
@@ -283,6 +284,48 @@ def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
     if not header:
         return Container(path, {}, metadata)
     data = np.memmap(path, dtype=np.uint8, mode="r", offset=0)
+    return Container(path, _views(path, data, start, header), metadata)
+
+
+def parse_container(data: bytes, path: str | os.PathLike[str], *, kind: str) -> Container:
+    """Read what :func:`dump_container` made.
+
+    Parameters
+    ----------
+    data : bytes
+    path : path-like
+        Where the bytes come from, for messages.
+    kind : str
+        What they must hold.
+
+    Returns
+    -------
+    Container
+
+    Raises
+    ------
+    FormatError
+        As :func:`load_container`.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    path = Path(path)
+    try:
+        deserialize(data)  # checks lengths, offsets and shapes
+    except SafetensorError as error:
+        raise FormatError(f"{path}: {len(data)} bytes that are not safetensors: {error}") from error
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    metadata = header.pop("__metadata__", {})
+    _check_identity(path, metadata, kind)
+    array = np.frombuffer(data, dtype=np.uint8)
+    return Container(path, _views(path, array, start, header), metadata)
+
+
+def _views(
+    path: Path, data: npt.NDArray[np.uint8], start: int, header: Mapping[str, dict]
+) -> dict[str, npt.NDArray]:
+    """Arrays of a checked header, as views."""
     tensors = {}
     for name, entry in header.items():
         dtype = _DTYPES.get(entry["dtype"])
@@ -291,7 +334,7 @@ def load_container(path: str | os.PathLike[str], *, kind: str) -> Container:
         first, last = entry["data_offsets"]
         flat = data[start + first : start + last].view(np.ndarray)
         tensors[name] = flat.view(dtype.newbyteorder("<")).reshape(entry["shape"])
-    return Container(path, tensors, metadata)
+    return tensors
 
 
 def kind_of(path: str | os.PathLike[str]) -> str:

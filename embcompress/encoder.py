@@ -16,12 +16,12 @@ import numpy.typing as npt
 from embcompress.codes import check_codes, code_bytes, pack_bits, unpack_bits, unpack_signs
 from embcompress.container import Container, FormatError
 
-__all__ = ["Encoder", "cut_scores", "row_lengths", "unit_rows"]
+__all__ = ["Encoder", "cut_scores", "lengths_and_unit_rows", "row_lengths", "unit_rows"]
 
 Floats = npt.NDArray[np.floating]
 
-# Rows per step: the temporaries of a 300-d encoder stay near 20 MB.
-_CHUNK_ROWS = 8_192
+# Rows per step: the temporaries of a 300-d encoder stay in the caches.
+_CHUNK_ROWS = 2_048
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +89,8 @@ class Encoder:
         return sum(array.nbytes for array in self.to_tensors().values())
 
     @cached_property
-    def _offset(self) -> Floats:
-        # folds centring and thresholds into one vector: scores = x @ projection - offset
+    def offset(self) -> Floats:
+        """Centring and thresholds in one vector: scores are ``x @ projection - offset``."""
         centre = self.mean if self.projection is None else self.mean @ self.projection
         return centre + self.thresholds
 
@@ -106,13 +106,21 @@ class Encoder:
         -------
         scores : ndarray of shape (n, n_directions), dtype of `X`
         """
+        return self._project(X, np.empty((len(X), self.n_directions), dtype=X.dtype))
+
+    def _project(self, X: Floats, out: Floats) -> Floats:
+        """Scores of rows, in `out`."""
         lengths = _plain_lengths(X) if self.normalize else None
         if self.normalize and lengths is None:
             X = unit_rows(X)
-        scores = X if self.projection is None else X @ self.projection.astype(X.dtype, copy=False)
+        if self.projection is None:
+            out[:] = X
+        else:
+            np.matmul(X, self.projection.astype(X.dtype, copy=False), out=out)
         if lengths is not None:  # scaling the scores is cheaper than scaling a copy of the rows
-            scores = scores * (1 / lengths)[:, None]
-        return scores - self._offset.astype(X.dtype, copy=False)
+            out *= (1 / lengths)[:, None]
+        out -= self.offset.astype(X.dtype, copy=False)
+        return out
 
     def encode(self, X: Floats) -> npt.NDArray[np.uint8]:
         """Packed codes of rows.
@@ -126,9 +134,12 @@ class Encoder:
         codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         """
         codes = np.empty((len(X), code_bytes(self.n_bits)), dtype=np.uint8)
+        # one piece of memory for all steps: a new one each time costs as much as the product
+        # where memory is given back at once, as on the workers of Dask
+        scores = np.empty((min(len(X), _CHUNK_ROWS), self.n_directions), dtype=X.dtype)
         for start in range(0, len(X), _CHUNK_ROWS):
-            part = slice(start, start + _CHUNK_ROWS)
-            codes[part] = self.cut(self.project(X[part]))
+            rows = X[start : start + _CHUNK_ROWS]
+            codes[start : start + len(rows)] = self.cut(self._project(rows, scores[: len(rows)]))
         return codes
 
     def cut(self, scores: Floats) -> npt.NDArray[np.uint8]:
@@ -396,14 +407,33 @@ def unit_rows(X: Floats) -> Floats:
     -------
     ndarray of shape (n, d), dtype of `X`
     """
+    return lengths_and_unit_rows(X)[1]
+
+
+def lengths_and_unit_rows(X: Floats, out: Floats | None = None) -> tuple[Floats, Floats]:
+    """Euclidean lengths of rows, also where their squares are out of range, and unit rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    out : ndarray of shape (n, d), optional
+        Where to put the unit rows.
+
+    Returns
+    -------
+    lengths : ndarray of shape (n,), dtype of `X`
+    rows : ndarray of shape (n, d), dtype of `X`
+        As :func:`unit_rows`.
+    """
     lengths = _plain_lengths(X)
     if lengths is not None:
-        return X * (1 / lengths)[:, None]
+        return lengths, np.multiply(X, (1 / lengths)[:, None], out=out)
     # dividing by the largest entry first keeps squares of huge and tiny values in range
     peak = np.abs(X).max(axis=1, keepdims=True, initial=0)
-    scaled = X / np.where(peak > 0, peak, 1)
-    norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))[:, None]
-    return scaled / np.where(norms > 0, norms, 1)
+    scaled = np.divide(X, np.where(peak > 0, peak, 1), out=out)
+    norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
+    scaled /= np.where(norms > 0, norms, 1)[:, None]
+    return norms * peak[:, 0], scaled
 
 
 def row_lengths(X: Floats) -> Floats:
@@ -418,11 +448,7 @@ def row_lengths(X: Floats) -> Floats:
     ndarray of shape (n,), dtype of `X`
     """
     lengths = _plain_lengths(X)
-    if lengths is None:
-        peak = np.abs(X).max(axis=1, keepdims=True, initial=0)
-        scaled = X / np.where(peak > 0, peak, 1)
-        lengths = np.sqrt(np.einsum("ij,ij->i", scaled, scaled)) * peak[:, 0]
-    return lengths
+    return lengths_and_unit_rows(X)[0] if lengths is None else lengths
 
 
 def _plain_lengths(X: Floats) -> Floats | None:

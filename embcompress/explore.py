@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embcompress._version import __version__
-from embcompress.container import atomic_write, container_bytes
+from embcompress.container import atomic_write, dump_container
 from embcompress.sizes import human_bytes
 from embcompress.vocabulary import Vocabulary, short_vocabulary
 
@@ -166,7 +166,7 @@ def lookup_bytes(vectors: CompressedVectors, n_words: int) -> bytes:
         "quantizer": vectors.quantizer,
         "bitorder": "big",
     }
-    return container_bytes(tensors, kind=_KIND, metadata=metadata)
+    return dump_container(tensors, kind=_KIND, metadata=metadata)
 
 
 def bundle_scripts() -> str:

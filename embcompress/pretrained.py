@@ -10,17 +10,24 @@ import json
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from embcompress._optional import require
 from embcompress._version import __version__
 from embcompress.container import FORMAT_VERSION, FormatError, atomic_write, kind_of
 from embcompress.model_card import Results, Summary, model_card
 
-__all__ = ["MODEL_FILE", "Pretrained", "example_word", "model_file"]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from embcompress.encoder import Encoder
+    from embcompress.vocabulary import Vocabulary
+
+__all__ = ["MODEL_FILE", "Pretrained", "example_word", "model_file", "vectors_summary"]
 
 MODEL_FILE = "model.safetensors"
 _CONFIG_FILE = "config.json"
@@ -268,6 +275,53 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     except FormatError as error:
         raise FormatError(f"{error}; is it a model of another library?") from None
     return model
+
+
+def vectors_summary(
+    words: Vocabulary,
+    codes: npt.NDArray[np.uint8],
+    encoder: Encoder,
+    quantizer: str,
+    info: Mapping[str, str],
+) -> Summary:
+    """What a config and a card say of words with codes.
+
+    Parameters
+    ----------
+    words : Vocabulary
+    codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+    encoder : Encoder
+    quantizer : str
+        Name of the class that made the codes.
+    info : mapping of str to str
+        What was learned.
+
+    Returns
+    -------
+    Summary
+    """
+    return Summary(
+        kind="vectors",
+        what=f"Word vectors in packed binary codes of {encoder.n_bits} bits",
+        task="feature-extraction",
+        tags=("word-embeddings", "binary-codes", "quantization"),
+        config={
+            "quantizer": quantizer,
+            "n_words": len(words),
+            "n_bits": encoder.n_bits,
+            "n_directions": encoder.n_directions,
+            "n_features": encoder.n_features,
+            **info,
+        },
+        parts={
+            "codes": codes.nbytes,
+            "words": words.blob.nbytes + words.offsets.nbytes,
+            "encoder": encoder.nbytes,
+        },
+        name="vectors",
+        example=f"vectors.most_similar({example_word(words)!r}, topn=5)",
+        n_float_bytes=4 * len(words) * encoder.n_features,
+    )
 
 
 def example_word(words: Iterable[str]) -> str:

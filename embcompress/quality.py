@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from embcompress.compressed import SCORINGS, CompressedVectors
 from embcompress.encoder import unit_rows
-from embcompress.evaluation.retrieval import check_size, draw_queries, hits, nearest_others
+from embcompress.evaluation.retrieval import check_size, draw_queries, hits, nearest_others, others
 from embcompress.progress import ProgressBar
 from embcompress.vectors import KeyedVectors
 
@@ -158,15 +158,8 @@ def _nearest_codes(
     scoring: str,
 ) -> npt.NDArray[np.int64]:
     """Nearest words by code, the query itself left out."""
-    encoder = small.encoder
     if scoring == "asymmetric":
-        asking = encoder.project(vectors.vectors[queries])
-        return nearest_others(small.scores(asking), queries, k)
-    if encoder.n_second:
-        asking = encoder.values(small.codes[queries])
-        return nearest_others(small.scores(asking), queries, k)
-    _, found = small.index.search(small.codes[queries], k + 1)
-    # the query is among them, unless more than k words have its code
-    own = found == queries[:, None]
-    own[:, -1] |= ~own.any(axis=1)
-    return found[~own].reshape(len(queries), k)
+        asking = small.encoder.project(vectors.vectors[queries])
+    else:
+        asking = small.encoder.values(small.codes[queries])
+    return others(small.nearest(asking, k + 1, scoring)[0], queries)

@@ -15,8 +15,9 @@ import embcompress.container as container_module
 from embcompress.container import (
     FormatError,
     atomic_write,
-    container_bytes,
+    dump_container,
     load_container,
+    parse_container,
     save_container,
 )
 
@@ -238,6 +239,17 @@ def test_permissions_of_the_file(tmp_path):
         os.umask(mask)
 
 
-def test_bytes_in_memory_are_those_of_the_file(path):
-    raw = container_bytes(TENSORS, kind="test", metadata={"note": "naïve"})
-    assert raw == path.read_bytes()
+def test_bytes_are_those_of_the_file(tmp_path):
+    save_container(tmp_path / "f", TENSORS, kind="test", metadata={"a": "b"})
+    data = dump_container(TENSORS, kind="test", metadata={"a": "b"})
+    assert data == (tmp_path / "f").read_bytes()
+    parsed = parse_container(data, "a database", kind="test")
+    assert parsed.metadata["a"] == "b"
+    for name, array in TENSORS.items():
+        np.testing.assert_array_equal(parsed.tensors[name], array)
+        assert parsed.tensors[name].dtype == array.dtype
+    with pytest.raises(FormatError, match="a database: holds 'test', expected 'other'"):
+        parse_container(data, "a database", kind="other")
+    for end in (0, 5, len(data) // 2, len(data) - 1):
+        with pytest.raises(FormatError, match=f"a database: {end} bytes that are not safetensors"):
+            parse_container(data[:end], "a database", kind="test")

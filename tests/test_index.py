@@ -231,7 +231,7 @@ def test_unreached_neighbours_are_marked():
 def test_the_seed_is_honoured(kind):
     def bytes_of(seed):
         index, _ = made(kind, n=3000, n_threads=1, random_state=seed)
-        return faiss.serialize_index_binary(index._index).tobytes()
+        return faiss.serialize_index_binary(index._codes.index).tobytes()
 
     assert bytes_of(3) == bytes_of(3)
     assert bytes_of(3) != bytes_of(4)
@@ -253,7 +253,10 @@ def test_default_number_of_lists(n, n_lists):
         ({"n_bits": 0}, "n_bits=0 must be a whole number of at least 1"),
         ({"n_bits": 8.0}, "n_bits=8.0 must be"),
         ({"kind": "tree"}, "kind='tree' is not known; allowed: 'flat', 'ivf', 'hnsw'"),
-        ({"engine": "gpu"}, "engine='gpu' is not known; allowed: 'auto', 'faiss'"),
+        (
+            {"engine": "gpu"},
+            "engine='gpu' is not known; allowed: 'auto', 'native', 'numpy', 'faiss'",
+        ),
         ({"n_lists": 0}, "n_lists=0 must be"),
         ({"n_probe": -1}, "n_probe=-1 must be"),
         ({"n_neighbors": True}, "n_neighbors=True must be"),
@@ -344,7 +347,12 @@ def test_faiss_opens_the_file(tmp_path, kind):
     path = tmp_path / "x"
     index.save(path)
     payload, entries = split_file(path)
-    assert payload == faiss.serialize_index_binary(index._index).tobytes()
+    if kind == "flat":
+        bare = faiss.IndexBinaryFlat(index.padded_bits)
+        bare.add(np.pad(codes, ((0, 0), (0, index.padded_bits // 8 - codes.shape[1]))))
+    else:
+        bare = index._codes.index
+    assert payload == faiss.serialize_index_binary(bare).tobytes()
     assert entries["payload_bytes"] == len(payload)
     assert (entries["n_bits"], entries["padded_bits"], entries["n_codes"]) == (100, 128, 500)
     for flags in (0, getattr(faiss, "IO_FLAG_MMAP_IFC", 0)):
@@ -371,7 +379,7 @@ def test_a_mapped_index_does_not_grow(tmp_path):
     index, codes = made()
     index.save(tmp_path / "x")
     loaded = HammingIndex.load(tmp_path / "x")
-    with pytest.raises(ValueError, match=r"memory-mapped and cannot grow.*mmap=False"):
+    with pytest.raises(ValueError, match=r"memory-mapped and cannot be changed.*mmap=False"):
         loaded.add(codes)
 
 
@@ -471,8 +479,10 @@ def test_messages_about_the_footer(tmp_path):
         path.write_bytes(content + new_footer)
         HammingIndex.load(path)
 
-    with pytest.raises(FormatError, match=r"version 2, this embcompress .* reads version 1.*upgr"):
-        load(footer(entries | {"format_version": 2}))
+    with pytest.raises(
+        FormatError, match=r"version 3, this embcompress .* reads versions 1 and 2.*upgr"
+    ):
+        load(footer(entries | {"format_version": 3}))
     for broken in (b"{", b"[]", b"3", b"{}", b"\xff\xfe"):
         with pytest.raises(FormatError, match=r"damaged footer: .* is not what was written"):
             load(footer(broken))

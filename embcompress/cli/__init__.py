@@ -20,6 +20,7 @@ from embcompress.cli import (
     predict,
     prune,
     query,
+    shard,
     train_head,
 )
 
@@ -32,6 +33,9 @@ _OPTION_OF = {
     "member=": "--member",
     "vocabulary=": "--vocabulary",
     "limit=": "--limit",
+    "replace=True": "--replace",
+    "rows_per_shard=": "--rows-per-shard ",
+    "column=": "--column ",
     'features="codes"': "--features codes",
     'features="decoded"': "--features decoded",
 }
@@ -47,6 +51,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("compress")(compress.compress)
+app.command("shard")(shard.shard)
 app.command("info")(query.info)
 app.command("search")(query.search)
 app.command("analogy")(query.analogy)

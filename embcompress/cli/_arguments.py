@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
+    "Engine",
+    "EngineOption",
     "Errors",
     "InputFile",
     "InputFormat",
@@ -69,12 +71,12 @@ InputFile = Annotated[
 
 
 def model_path(path: Path) -> Path:
-    """The file of a folder as the Hugging Face hub has them, or the path itself."""
+    """The file of a folder as the Hugging Face hub has them; any other path as it is."""
     if not path.is_dir():
         return path
-    from embcompress.pretrained import model_file
+    from embcompress.pretrained import MODEL_FILE, model_file
 
-    return model_file(path)
+    return model_file(path) if (path / MODEL_FILE).exists() else path
 
 
 SmallFile = Annotated[
@@ -143,6 +145,24 @@ TopN = Annotated[int, typer.Option("--topn", "-n", min=1, help="How many words."
 ScoringOption = Annotated[
     Scoring,
     typer.Option(help="hamming: bits against bits; asymmetric: real values against bits, finer."),
+]
+
+
+class Engine(StrEnum):
+    """What searches."""
+
+    auto = "auto"
+    native = "native"
+    numpy = "numpy"
+    faiss = "faiss"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="What searches; the results are the same. native: compiled for this processor; auto: "
+        "that, unless the search is over before it is loaded."
+    ),
 ]
 
 

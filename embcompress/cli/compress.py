@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from embcompress.quantizers import BinaryQuantizer
     from embcompress.vectors import KeyedVectors
 
-__all__ = ["compress"]
+__all__ = ["BitsPerDirection", "Phases", "QuantizerName", "compress", "make_quantizer"]
+
+
+_TABLES = {".parquet", ".pq", ".arrow", ".feather", ".ipc"}
 
 
 class QuantizerName(StrEnum):
@@ -60,13 +63,14 @@ class BitsPerDirection(StrEnum):
 
 
 @dataclass
-class _Phases:
+class Phases:
     """Wall seconds of each phase, in order."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
+        """Time what is done in the block."""
         started = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
@@ -130,9 +134,13 @@ def compress(
     The output is one safetensors file with words, codes and encoder; it opens by memory map.
     """
     check_output(output, input)
-    model = _make_quantizer(quantizer, bits, n_remove, bits_per_direction, seed)
+    if input.suffix in _TABLES:
+        raise ValueError(
+            f"{input.name}: a table of vectors without words; use embcompress shard for it"
+        )
+    model = make_quantizer(quantizer, bits, n_remove, bits_per_direction, seed)
     options = reading_options(format, limit, member, vocabulary, skip_bad, errors)
-    phases = _Phases()
+    phases = Phases()
     if streaming:
         if quality:
             raise ValueError("--quality needs all float vectors; leave out --streaming")
@@ -156,7 +164,7 @@ def compress(
 
 
 def _compress_in_memory(
-    path: Path, model: BinaryQuantizer, options: dict[str, Any], phases: _Phases
+    path: Path, model: BinaryQuantizer, options: dict[str, Any], phases: Phases
 ) -> tuple[CompressedVectors, KeyedVectors]:
     from embcompress.compressed import CompressedVectors
     from embcompress.formats import load_vectors
@@ -171,7 +179,7 @@ def _compress_in_memory(
 
 
 def _compress_streaming(
-    path: Path, model: BinaryQuantizer, options: dict[str, Any], seed: int, phases: _Phases
+    path: Path, model: BinaryQuantizer, options: dict[str, Any], seed: int, phases: Phases
 ) -> CompressedVectors:
     from embcompress.compressed import CompressedVectors
     from embcompress.formats import open_vectors
@@ -188,13 +196,20 @@ def _compress_streaming(
     return small
 
 
-def _make_quantizer(
+def make_quantizer(
     name: QuantizerName,
     bits: int | None,
     n_remove: str,
     bits_per_direction: BitsPerDirection,
     seed: int,
 ) -> BinaryQuantizer:
+    """The quantizer that the options of a command ask for.
+
+    Raises
+    ------
+    ValueError
+        If an option does not go with the quantizer.
+    """
     from embcompress import quantizers
 
     if name is QuantizerName.sign:
@@ -225,7 +240,7 @@ def _make_quantizer(
 
 
 def _summary(
-    small: CompressedVectors, output: Path, phases: _Phases, recall: dict[str, float] | None
+    small: CompressedVectors, output: Path, phases: Phases, recall: dict[str, float] | None
 ) -> dict[str, Any]:
     float_bytes = len(small) * small.vector_size * 4
     file_bytes = output.stat().st_size

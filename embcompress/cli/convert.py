@@ -16,17 +16,19 @@ from embcompress.cli._arguments import (
     Limit,
     Member,
     SkipBad,
-    SmallFile,
     TextErrors,
     VocabularyFile,
     reading_options,
 )
 from embcompress.cli._output import human_bytes, print_json
+from embcompress.cli.store import StoreInput, export_to_store, is_url
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
 
 __all__ = ["convert", "export"]
+
+_STORE = "Into a store"
 
 
 class ExportFormat(StrEnum):
@@ -51,21 +53,98 @@ class FloatFormat(StrEnum):
 
 
 def export(
-    file: SmallFile,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="File made by `embcompress compress`; for a store also an .npy matrix of packed "
+            "codes.",
+            show_default=False,
+        ),
+    ],
     to: Annotated[
-        ExportFormat,
+        str,
         typer.Option(
-            help="faiss: binary index of the codes, words beside it; npz: words and packed codes; "
-            "the others: decoded float vectors.",
+            help="A format: word2vec, word2vec-bin, glove or gensim (decoded float vectors), faiss "
+            "(binary index of the codes, words beside it), npz (words and packed codes). Or a "
+            "store: sqlite:///FILE, duckdb:///FILE, postgresql://USER@HOST/DB, lancedb:///FOLDER, "
+            "faiss:///FILE, usearch:///FILE, with ?table=NAME behind it where there are tables.",
+            metavar="FORMAT|URL",
             show_default=False,
         ),
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write.", show_default=False)
-    ],
+        Path | None,
+        typer.Option("-o", "--output", help="File to write, for a format.", show_default=False),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Replace all that is there; else rows with the same ids.",
+            rich_help_panel=_STORE,
+        ),
+    ] = False,
+    n_bits: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Code length, for an .npy matrix.",
+            metavar="N",
+            show_default=False,
+            rich_help_panel=_STORE,
+        ),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts of the rows, one a line, for an .npy matrix.",
+            show_default=False,
+            rich_help_panel=_STORE,
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ids of the rows, an .npy array of whole numbers.",
+            show_default="0, 1, 2 ...",
+            rich_help_panel=_STORE,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Rows handed to the store at a time.",
+            metavar="N",
+            rich_help_panel=_STORE,
+        ),
+    ] = 10_000,
     json: JsonFlag = False,
 ) -> None:
-    """Export a compressed file for other programs."""
+    """Export a compressed file for other programs, or into a store.
+
+    A store gets codes, words and the encoder in one step, whole or not at all, and
+    `embcompress search --store URL` needs nothing else.
+    """
+    if is_url(to):
+        if output is not None:
+            raise ValueError(f"--output {output} has no use with a store: --to names the place")
+        source = StoreInput(file, n_bits, keys, ids)
+        export_to_store(source, to, replace=replace, batch_size=batch_size, json=json)
+        return
+    if to not in set(ExportFormat):
+        raise ValueError(
+            f"--to {to!r} is not known; allowed: {', '.join(ExportFormat)}, or the address of a "
+            "store such as sqlite:///words.db"
+        )
+    if output is None:
+        raise ValueError(f"--to {to} needs -o, the file to write")
+    if replace or n_bits or keys or ids:
+        raise ValueError("--replace, --n-bits, --keys and --ids are for stores (--to URL)")
+    _export_file(file, ExportFormat(to), output, json=json)
+
+
+def _export_file(file: Path, to: ExportFormat, output: Path, *, json: bool) -> None:
     from embcompress.compressed import CompressedVectors
     from embcompress.formats import save_vectors
 

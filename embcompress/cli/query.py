@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from embcompress.cli._arguments import JsonFlag, Scoring, ScoringOption, SmallFile, TopN
+from embcompress.cli._arguments import (
+    Engine,
+    EngineOption,
+    JsonFlag,
+    Scoring,
+    ScoringOption,
+    SmallFile,
+    TopN,
+    model_path,
+)
 from embcompress.cli._output import (
     describe_codes,
     describe_fit,
@@ -16,6 +26,8 @@ from embcompress.cli._output import (
     print_table,
 )
 from embcompress.cli.bundle import print_bundle
+from embcompress.cli.shard import print_shards
+from embcompress.cli.store import Neighbours, is_url, search_store
 
 if TYPE_CHECKING:
     from embcompress.compressed import CompressedVectors
@@ -24,7 +36,12 @@ __all__ = ["analogy", "info", "search"]
 
 
 def info(file: SmallFile, json: JsonFlag = False) -> None:
-    """Show what a compressed file or a bundle holds, and where its bytes go."""
+    """Show what a compressed file, a bundle or a folder of shards holds."""
+    if file.is_dir():
+        from embcompress.scale import open_shards
+
+        print_shards(open_shards(file, partial=True), json=json)
+        return
     from embcompress.compressed import CompressedVectors
     from embcompress.container import kind_of
 
@@ -61,20 +78,33 @@ def info(file: SmallFile, json: JsonFlag = False) -> None:
 
 
 def search(
-    file: SmallFile,
-    words: Annotated[list[str], typer.Argument(help="Words to look up.", show_default=False)],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            help="File made by `embcompress compress`, then words to look up; with --store words "
+            "only.",
+            metavar="FILE WORD",
+            show_default=False,
+        ),
+    ],
     topn: TopN = 10,
     scoring: ScoringOption = Scoring.hamming,
+    engine: EngineOption = Engine.auto,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Search in a store that `export --to URL` wrote, instead of in a file.",
+            metavar="URL",
+            show_default=False,
+        ),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Show the nearest neighbours of words."""
-    from embcompress.compressed import CompressedVectors
-
-    small = CompressedVectors.load(file)
-    found = {
-        word: small.most_similar(word, topn=topn, scoring=str(scoring))
-        for word in dict.fromkeys(words)
-    }
+    if store is None:
+        found = _search_file(arguments, topn, str(scoring), str(engine))
+    else:
+        found = search_store(store, arguments, topn, str(scoring))
     if json:
         print_json({word: _as_dicts(neighbours) for word, neighbours in found.items()})
         return
@@ -91,17 +121,32 @@ def analogy(
     c: Annotated[str, typer.Argument(help="... as c is to what?", show_default=False)],
     topn: TopN = 5,
     scoring: ScoringOption = Scoring.asymmetric,
+    engine: EngineOption = Engine.auto,
     json: JsonFlag = False,
 ) -> None:
     """Complete an analogy: a is to b as c is to ... (3CosAdd: b - a + c)."""
     from embcompress.compressed import CompressedVectors
 
-    small = CompressedVectors.load(file)
+    small = CompressedVectors.load(file, engine=str(engine))
     found = small.most_similar(positive=[b, c], negative=[a], topn=topn, scoring=str(scoring))
     if json:
         print_json({"a": a, "b": b, "c": c, "answers": _as_dicts(found)})
         return
     print_table([f"{a} : {b} = {c} :", "similarity"], _as_rows(found))
+
+
+def _search_file(arguments: list[str], topn: int, scoring: str, engine: str) -> Neighbours:
+    from embcompress.compressed import CompressedVectors
+
+    if is_url(arguments[0]):
+        raise ValueError(f"{arguments[0]} is a store; write --store {arguments[0]} WORD...")
+    file, *words = arguments
+    if not words:
+        raise ValueError(f"name words to look up behind the file {file}")
+    small = CompressedVectors.load(model_path(Path(file)), engine=engine)
+    return {
+        word: small.most_similar(word, topn=topn, scoring=scoring) for word in dict.fromkeys(words)
+    }
 
 
 def _describe(small: CompressedVectors, file_bytes: int) -> dict[str, Any]:

@@ -30,9 +30,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.codes import code_bytes
-from embcompress.compressed import CompressedVectors, Quantizer, learned
+from embcompress.compressed import CompressedVectors
 from embcompress.encoder import unit_rows
 from embcompress.evaluation.space import Space, space_of
+from embcompress.fits import Quantizer, learned
 from embcompress.quantizers import IIQ, ITQ, LSH, PCASign, Sign
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers._spectrum import choose_n_remove

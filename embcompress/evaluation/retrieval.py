@@ -20,6 +20,7 @@ __all__ = [
     "hits",
     "nearest_others",
     "neighbours",
+    "others",
 ]
 
 # Queries per step: scores of 50 queries against a million words are 200 MB
@@ -151,7 +152,11 @@ def _search(space: Space, queries: Indices, k: int) -> Indices:
     found = np.empty((len(queries), k), dtype=np.int64)
     for start in range(0, len(queries), _BATCH):
         batch = queries[start : start + _BATCH]
-        found[start : start + _BATCH] = nearest_others(space.scores(batch), batch, k)
+        if space.search is None:
+            found[start : start + _BATCH] = nearest_others(space.scores(batch), batch, k)
+        else:
+            nearest = space.search(space.queries[batch], k + 1)
+            found[start : start + _BATCH] = others(nearest, batch)
     return found
 
 
@@ -261,6 +266,24 @@ def nearest_others(scores: Matrix, queries: Indices, k: int) -> Indices:
     """
     scores[np.arange(len(queries)), queries] = -np.inf
     return np.stack([top_k(row, k)[0] for row in scores])
+
+
+def others(found: Indices, queries: Indices) -> Indices:
+    """Leave the queries out of neighbours that may hold them.
+
+    Parameters
+    ----------
+    found : ndarray of int64, shape (n_queries, k + 1)
+    queries : ndarray of int64, shape (n_queries,)
+
+    Returns
+    -------
+    ndarray of int64, shape (n_queries, k)
+        Without the query, or without the last one where the query is not among them.
+    """
+    own = found == queries[:, None]
+    own[:, -1] |= ~own.any(axis=1)
+    return found[~own].reshape(len(found), -1)
 
 
 def check_size(n: int, k: int) -> None:

@@ -47,6 +47,9 @@ class Space:
         of the same shape; for codes with two bits per direction.
     lowercase : bool
         Whether a word that is not there is looked for in lower case. The exact word comes first.
+    search : callable, optional
+        Finds the k nearest stored words of queries, shape (n, m) to indices of shape (n, k); what
+        is faster than all scores, with the same result.
     """
 
     words: Vocabulary
@@ -56,6 +59,7 @@ class Space:
     sign_queries: bool = False
     cut: Callable[[Matrix], Matrix] | None = None
     lowercase: bool = True
+    search: Callable[[Matrix, int], Indices] | None = None
 
     def __post_init__(self) -> None:
         if self.rows.shape != self.queries.shape or len(self.rows) != len(self.words):
@@ -221,7 +225,13 @@ def space_of(
         sign_queries=symmetric and not two_bits,
         cut=partial(_cut, encoder) if symmetric and two_bits else None,
         lowercase=lowercase,
+        # what asks is cut already, where it is
+        search=partial(_search, vectors, "asymmetric" if two_bits else scoring),
     )
+
+
+def _search(small: CompressedVectors, scoring: str, queries: Matrix, k: int) -> Indices:
+    return small.nearest(queries, k, scoring)[0]
 
 
 def _unit_values(encoder: Encoder, codes: npt.NDArray[np.uint8]) -> Matrix:

@@ -1,13 +1,14 @@
-"""Search in packed codes by Hamming distance, exact or approximate.
+"""Search in packed codes: exact with compiled loops of this package, approximate with FAISS.
 
-The engine is FAISS. What this package adds to its binary indexes: any number of bits (codes are
-padded to a width that FAISS is fast at), a fixed order of results, checks, rescoring of a
-shortlist, and files that know their number of bits, are written whole or not at all, are checked
-when read, and that FAISS itself still opens.
+The exact search (:mod:`embcompress.index.native`) takes any number of bits, ids, subsets, ranges
+and real-valued queries; :mod:`embcompress.index.plain` is the same in NumPy. FAISS does the rest,
+and files of indexes are files that it opens.
 """
 
 from __future__ import annotations
 
 from embcompress.index.hamming import HammingIndex
+from embcompress.index.searching import RangeResult
+from embcompress.index.tuning import Trial, Tuning
 
-__all__ = ["HammingIndex"]
+__all__ = ["HammingIndex", "RangeResult", "Trial", "Tuning"]

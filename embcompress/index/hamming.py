@@ -9,34 +9,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.codes import Codes, check_codes
-from embcompress.index.engine import (
-    APPENDERS,
-    BUILDERS,
-    QUERY_BLOCK,
-    RECALL,
-    Distances,
-    Indices,
-    fast_width,
-    max_threads,
-    on_threads,
-    ordered,
-    padded,
+from embcompress.codes import Codes
+from embcompress.index.checks import (
+    checked_codes,
+    checked_scales,
+    choice_of,
+    count_of,
+    seed_of,
 )
-from embcompress.index.files import inspect_file, map_flag, map_index, read_index, write_index
-from embcompress.rescoring import Scorer, rescore
+from embcompress.index.engines import ENGINES
+from embcompress.index.files import inspect_file, map_rows, read_index, read_rows, read_sections
+from embcompress.index.flat import FlatCodes
+from embcompress.index.searching import Indices, Searches
+from embcompress.index.storage import is_mapped
+from embcompress.index.tuning import Tuning, tune
+from embcompress.index.widths import KINDS, fast_width
 
 __all__ = ["HammingIndex"]
 
-_ENGINES = {"auto": "faiss", "faiss": "faiss"}
 
+class HammingIndex(Searches):
+    """Codes, and the search for those nearest to a query.
 
-class HammingIndex:
-    """Codes, and the search for those nearest to a query by Hamming distance.
-
-    Codes and queries are padded inside to a width that FAISS has a fast kernel for: 32, 64, 128,
-    160, 256 or 512 bits, then multiples of 64. Equal padding leaves distances as they are; it
-    costs memory (300 bits take 64 bytes instead of 38) and saves more than a third of the time.
+    A flat index is searched by compiled loops that compare 64 codes at a time and several queries
+    with each of them, on all cores; any number of bits costs the same per byte. Approximate
+    indexes are those of FAISS.
 
     Parameters
     ----------
@@ -45,8 +42,10 @@ class HammingIndex:
     kind : {"flat", "ivf", "hnsw"}, default "flat"
         ``"flat"`` compares with every code and is exact; ``"ivf"`` compares with the codes of the
         nearest lists; ``"hnsw"`` walks a graph of neighbours.
-    engine : {"auto", "faiss"}, default "auto"
-        What does the work; ``"auto"`` takes the fastest engine that there is.
+    engine : {"auto", "native", "numpy", "faiss"}, default "auto"
+        What searches: the compiled loops, NumPy, or FAISS, all with the same results. ``"auto"``
+        is FAISS for ``"ivf"`` and ``"hnsw"``, and else the compiled loops, except for the first
+        few searches of a process, which NumPy has done before the loops would be loaded.
     n_lists : int, optional
         Number of lists of ``"ivf"``. By default about the square root of the number of codes in
         the first call of `add`, with at least 39 codes per list.
@@ -59,8 +58,9 @@ class HammingIndex:
     ef_search : int, default 64
         Candidates kept while the graph is searched. Also an attribute that can be set later.
     n_threads : int, optional
-        Threads of `add` and `search`; by default as many as FAISS is set to. No more are used
-        than a batch of queries can keep busy.
+        Threads of a search; by default as many as there are cores (for FAISS, as it is set to).
+        No more are used than the work keeps busy; a single query uses several where there are
+        many codes.
     random_state : int, optional
         Seed of the list centres (``"ivf"``) and of the levels of the graph (``"hnsw"``). Without
         one, FAISS's fixed seeds hold. A graph is the same from run to run with ``n_threads=1``
@@ -77,6 +77,13 @@ class HammingIndex:
     which codes are among the `k`: of those at the last distance, the ones with the smallest
     indices. ``"ivf"`` and ``"hnsw"`` order what they found.
 
+    Several threads may search while one adds or removes: a search sees the codes either before or
+    after a change, never a part of it. With FAISS it waits until the change is done.
+
+    Codes are kept in blocks of 64, byte by byte: the layout that the compiled loops read. A file
+    that is memory-mapped, or codes that :meth:`over` was given, stay as they are and are laid into
+    blocks a few at a time during each search; they may be larger than memory.
+
     Examples
     --------
     >>> import numpy as np
@@ -85,7 +92,7 @@ class HammingIndex:
     >>> index = HammingIndex(n_bits=300)
     >>> index.add(codes)
     >>> index
-    HammingIndex(n_bits=300, kind='flat': 300 codes, padded to 512 bits)
+    HammingIndex(n_bits=300, kind='flat', engine='auto': 300 codes)
     >>> distances, indices = index.search(codes[7:9], k=3)
     >>> distances
     array([[0, 2, 2],
@@ -109,137 +116,172 @@ class HammingIndex:
         n_threads: int | None = None,
         random_state: int | None = None,
     ) -> None:
-        self.n_bits = _count("n_bits", n_bits)
-        self.kind = _choice("kind", kind, QUERY_BLOCK)
-        self.engine = _ENGINES[_choice("engine", engine, _ENGINES)]
-        self.n_lists = None if n_lists is None else _count("n_lists", n_lists)
-        self.n_probe = _count("n_probe", n_probe)
-        self.n_neighbors = _count("n_neighbors", n_neighbors)
-        self.ef_construction = _count("ef_construction", ef_construction)
-        self.ef_search = _count("ef_search", ef_search)
-        self.n_threads = None if n_threads is None else _count("n_threads", n_threads)
-        self.random_state = _seed(random_state)
+        self.n_bits = count_of("n_bits", n_bits)
+        self.kind = choice_of("kind", kind, KINDS)
+        self.engine = choice_of("engine", engine, ENGINES)
+        if kind not in ENGINES[engine]:
+            raise ValueError(f"engine={engine!r} searches kind='flat' only, kind={kind!r} came")
+        if kind != "flat":
+            self.engine = "faiss"
+        self.n_lists = None if n_lists is None else count_of("n_lists", n_lists)
+        self.n_probe = count_of("n_probe", n_probe)
+        self.n_neighbors = count_of("n_neighbors", n_neighbors)
+        self.ef_construction = count_of("ef_construction", ef_construction)
+        self.ef_search = count_of("ef_search", ef_search)
+        self.n_threads = None if n_threads is None else count_of("n_threads", n_threads)
+        self.random_state = seed_of(random_state)
         self.padded_bits = fast_width(self.n_bits)
-        self._index: Any = None  # built by the first add, which knows how many codes come
-        self._n_codes = 0
-        self._mapped = False
-
-    def __len__(self) -> int:
-        return self._n_codes
-
-    def __repr__(self) -> str:
-        place = ", memory-mapped" if self._mapped else ""
-        return (
-            f"HammingIndex(n_bits={self.n_bits}, kind={self.kind!r}: {len(self):,} codes, "
-            f"padded to {self.padded_bits} bits{place})"
+        self._codes: Any = (
+            self._faiss_codes()
+            if self.engine == "faiss"
+            else FlatCodes(self.n_bits, self.engine, self.n_threads)
         )
 
-    def add(self, codes: npt.ArrayLike) -> None:
-        """Add codes behind those that are there; the index of a code is its position.
+    def _faiss_codes(self, index: Any = None, ids: Indices | None = None) -> Any:
+        from embcompress.index.faiss_codes import FaissCodes
+
+        return FaissCodes(self, index, ids)
+
+    def __len__(self) -> int:
+        return self._codes.n
+
+    def __repr__(self) -> str:
+        place = ", memory-mapped" if self._codes.fixed else ""
+        return (
+            f"HammingIndex(n_bits={self.n_bits}, kind={self.kind!r}, engine={self.engine!r}: "
+            f"{len(self):,} codes{place})"
+        )
+
+    @property
+    def ids(self) -> Indices:
+        """Indices of all codes that searches return, shape (n,); ascending in a flat index."""
+        return self._codes.ids.ids
+
+    @property
+    def codes(self) -> Codes:
+        """All codes of a flat index in the order of :attr:`ids`; copied.
+
+        Raises
+        ------
+        ValueError
+            If the kind is another.
+        """
+        width = (self.n_bits + 7) // 8
+        parts = [part[:, :width] for part in self._codes.parts()]
+        return np.concatenate(parts) if parts else np.empty((0, width), np.uint8)
+
+    def add(
+        self,
+        codes: npt.ArrayLike,
+        ids: npt.ArrayLike | None = None,
+        *,
+        scales: npt.ArrayLike | None = None,
+    ) -> None:
+        """Add codes.
 
         The first call trains the lists of ``"ivf"``, so it should bring a fair sample.
 
         Parameters
         ----------
         codes : array-like of uint8, shape (n, ceil(n_bits / 8))
+            Copied, unless they are a read-only memory map.
+        ids : array-like of int, shape (n,), optional
+            What searches return for the codes: whole numbers of at least 0, none of them in the
+            index already. By default numbers that go on from the largest one: positions, as long
+            as nothing else was given and nothing was removed.
+        scales : array-like of floats, shape (n,), optional
+            Positive factor of the score of each code in :meth:`search_asymmetric`, such as one by
+            the length of what it stands for; all codes of an index have them, or none.
 
         Raises
         ------
         TypeError, ValueError
-            If these are not codes of `n_bits` bits, if there are fewer codes than lists in the
-            first call, or if the index is memory-mapped.
+            If these are not codes of `n_bits` bits, ids or scales do not fit them, there are
+            fewer codes than lists in the first call, or the index is memory-mapped.
         """
-        array = self._check(codes, "codes")
-        if self._mapped:
-            raise ValueError(
-                "this index is memory-mapped and cannot grow; open it with "
-                "HammingIndex.load(path, mmap=False) to add codes"
-            )
-        if not len(array):
-            return
-        on_threads(self.n_threads or max_threads(), self._append, array)
+        array = checked_codes(codes, self.n_bits, "codes")
+        self._check_growing()
+        factors = None if scales is None else checked_scales(scales, len(array))
+        if len(array):
+            self._codes.add(array, ids, factors, copy=not is_mapped(array))
 
-    def search(self, queries: npt.ArrayLike, k: int) -> tuple[Distances, Indices]:
-        """Find the nearest codes of every query.
+    def remove(self, ids: npt.ArrayLike) -> int:
+        """Remove codes; those that stay keep their ids. The time grows with the size of the index.
 
         Parameters
         ----------
-        queries : array-like of uint8, shape (n_queries, ceil(n_bits / 8))
-        k : int
-            How many codes to find per query.
+        ids : array-like of int
 
         Returns
         -------
-        distances : ndarray of int32, shape (n_queries, k)
-            Numbers of differing bits, ascending.
-        indices : ndarray of int64, shape (n_queries, k)
-            Positions of the codes; equal distances in ascending order. Where fewer than `k` codes
-            were found, because there are no more or because an approximate index did not reach
-            more, the index is -1 and the distance ``n_bits + 1``.
+        int
+            How many were removed.
 
         Raises
         ------
-        TypeError, ValueError
-            If the queries are not codes of `n_bits` bits, `k` is smaller than 1, or the index is
-            empty.
+        ValueError
+            If an id is not there (then nothing is removed), the index is memory-mapped, or a graph.
         """
-        array = self._check(queries, "queries")
-        k = _count("k", k)
-        if not self._n_codes:
-            raise ValueError("the index is empty; add codes before searching")
-        n_found = min(k, self._n_codes)
-        distances, indices = self._find(padded(array, self.padded_bits // 8), n_found)
-        if n_found < k:
-            missing = ((0, 0), (0, k - n_found))
-            distances = np.pad(distances, missing, constant_values=self.n_bits + 1)
-            indices = np.pad(indices, missing, constant_values=-1)
-        return distances, indices
+        self._check_growing()
+        return int(self._codes.remove(ids))
 
-    def search_rescored(
+    def tune(
         self,
         queries: npt.ArrayLike,
-        k: int,
-        scorer: Scorer,
+        exact: Searches,
         *,
-        rescore_multiplier: int = 4,
-    ) -> tuple[npt.NDArray[np.float32], Indices]:
-        """Find a shortlist by Hamming distance, and take the best of it by a finer score.
+        k: int = 10,
+        recall: float = 0.95,
+    ) -> Tuning:
+        """Set `n_probe` or `ef_search` to the least that reaches a recall.
 
         Parameters
         ----------
         queries : array-like of uint8, shape (n_queries, ceil(n_bits / 8))
-        k : int
-            How many codes to find per query.
-        scorer : Scorer
-            Made with the same queries, such as :class:`~embcompress.rescoring.FloatScorer` or
-            :class:`~embcompress.rescoring.AsymmetricScorer`.
-        rescore_multiplier : int, default 4
-            Length of the shortlist, in units of `k`.
+            Such as will be asked, and not the codes themselves; a few hundred.
+        exact : HammingIndex
+            A flat index over the same codes.
+        k : int, default 10
+        recall : float, default 0.95
+            Share of the `k` nearest codes to be found, above 0 and at most 1. Counted by distance:
+            of several codes at the same distance any counts.
 
         Returns
         -------
-        scores : ndarray of float32, shape (n_queries, k)
-            Descending; -inf where fewer than `k` codes were found.
-        indices : ndarray of int64, shape (n_queries, k)
-            Positions of the codes, equal scores in ascending order; -1 where there are none.
+        Tuning
+            What was chosen, and recall and time of all that was tried; prints as a table.
 
         Raises
         ------
-        TypeError, ValueError
-            As :meth:`search`, and if the scorer was made with another number of queries.
+        ValueError
+            If this index is flat, `exact` holds another number of codes, or `recall` is out of
+            its range.
+
+        Warns
+        -----
+        UserWarning
+            If the recall cannot be reached.
         """
-        multiplier = _count("rescore_multiplier", rescore_multiplier)
-        k = _count("k", k)
-        _, shortlist = self.search(queries, min(k * multiplier, max(k, len(self))))
-        return rescore(shortlist, k, scorer)
+        if self.kind == "flat":
+            raise ValueError("a flat index is exact; tune one of kind='ivf' or 'hnsw'")
+        if not 0 < recall <= 1:
+            raise ValueError(f"recall={recall} must be above 0 and at most 1")
+        if len(exact) != len(self):
+            raise ValueError(f"exact holds {len(exact)} codes, this index {len(self)}")
+        array = checked_codes(queries, self.n_bits, "queries")
+        if not len(array):
+            raise ValueError("queries is empty; a few hundred are needed")
+        distances, _ = exact.search(array, min(count_of("k", k), len(self)))
+        return tune(self, array, distances, recall)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file, whole or not at all.
 
-        The file is a FAISS binary index file, which ``faiss.read_index_binary`` opens, followed by
-        a footer that FAISS does not read: a JSON object with the number of bits, and with the
-        size and the CRC-32 of what is before it; then its own length and CRC-32 (4 bytes each,
-        little-endian), and 8 bytes that mark it.
+        The file is a FAISS binary index file, which ``faiss.read_index_binary`` opens (codes are
+        padded to a width that FAISS is fast at), followed by ids and scales where there are some,
+        and a footer, none of which FAISS reads: a JSON object with the number of bits, and with
+        the sizes and the CRC-32 of what is before it; then its own length and CRC-32 (4 bytes
+        each, little-endian), and 8 bytes that mark it.
 
         Parameters
         ----------
@@ -254,8 +296,7 @@ class HammingIndex:
         """
         if not len(self):
             raise ValueError("the index is empty; add codes before saving")
-        self._set_effort()
-        write_index(path, self._index, n_bits=self.n_bits, kind=self.kind)
+        self._codes.save(path, self.padded_bits)
 
     @classmethod
     def load(
@@ -264,6 +305,7 @@ class HammingIndex:
         mmap: bool = True,
         *,
         n_bits: int | None = None,
+        engine: str = "auto",
         n_threads: int | None = None,
     ) -> HammingIndex:
         """Open a file that `save` wrote, or a binary index file of FAISS.
@@ -273,13 +315,14 @@ class HammingIndex:
         path : path-like
         mmap : bool, default True
             Map the codes of a flat index into memory instead of reading them: opening does not
-            depend on the size then, several processes share the memory, and nothing can be added.
-            The other kinds are always read. What is read is compared with its checksum.
+            depend on the size then, several processes share the memory, the codes may be larger
+            than it, and nothing can be added. The other kinds are always read. What is read is
+            compared with its checksum.
         n_bits : int, optional
             Code length, for a file that FAISS wrote from padded codes. By default what the file
             says, which is the padded width if FAISS wrote it.
-        n_threads : int, optional
-            As for the class.
+        engine, n_threads
+            As for the class; FAISS reads a flat file into memory.
 
         Returns
         -------
@@ -297,78 +340,67 @@ class HammingIndex:
         """
         path = Path(path)
         found = inspect_file(path)
-        mapped = mmap and found.kind == "flat" and map_flag() != 0
-        index = map_index(path) if mapped else read_index(path, found)
-        width = found.n_bits if found.n_bits is not None else int(index.d)
+        width = found.n_bits if found.n_bits is not None else found.padded_bits
         if n_bits is not None and n_bits != width and (found.n_bits or n_bits > width):
             raise ValueError(f"{path}: holds codes of {width} bits, n_bits={n_bits} was asked for")
-        self = cls(n_bits or width, kind=found.kind, n_threads=n_threads)
-        self.padded_bits = int(index.d)
-        self._index, self._n_codes, self._mapped = index, int(index.ntotal), mapped
-        RECALL[self.kind](self)
+        self = cls(n_bits or width, kind=found.kind, engine=engine, n_threads=n_threads)
+        self.padded_bits = found.padded_bits
+        sections = read_sections(path, found)
+        if self.engine == "faiss":
+            self._codes = self._faiss_codes(read_index(path, found), sections.get("ids"))
+        elif found.n_codes:
+            rows = map_rows(path, found) if mmap else read_rows(path, found)
+            self._codes = FlatCodes.over(
+                rows, self.n_bits, self.engine, n_threads, fixed=mmap, sections=sections
+            )
         return self
 
-    def _append(self, codes: Codes) -> None:
-        if self._index is None:
-            self._index = BUILDERS[self.kind](self, codes)
-        APPENDERS[self.kind](self._index, codes)
-        self._n_codes = int(self._index.ntotal)
+    @classmethod
+    def over(
+        cls,
+        codes: Codes,
+        n_bits: int,
+        *,
+        engine: str = "auto",
+        n_threads: int | None = None,
+    ) -> HammingIndex:
+        """Search codes where they are, without a copy: in a memory map that is larger than memory.
 
-    def _find(self, queries: Codes, k: int) -> tuple[Distances, Indices]:
-        """Search with checked queries: the place of the engine."""
-        useful = -(-len(queries) // QUERY_BLOCK[self.kind])
-        n_threads = min(self.n_threads or max_threads(), useful) or 1
-        if self.kind == "flat":  # FAISS keeps the order by itself; the tests hold it to that
-            return on_threads(n_threads, self._index.search, queries, k)
-        self._set_effort()
-        distances, indices = on_threads(n_threads, self._index.search, queries, k)
-        return ordered(distances, indices, self.n_bits + 1)
+        Parameters
+        ----------
+        codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
+            C-contiguous, such as a :class:`numpy.memmap`; must stay as they are.
+        n_bits : int
+        engine : {"auto", "native", "numpy"}, default "auto"
+        n_threads : int, optional
 
-    def _check(self, codes: npt.ArrayLike, name: str) -> Codes:
-        array = check_codes(codes, self.n_bits, name=name)
-        n_pad = -self.n_bits % 8
-        if n_pad and _last_bytes(array) & ((1 << n_pad) - 1):
+        Returns
+        -------
+        HammingIndex
+            Nothing can be added to it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If these are not codes of `n_bits` bits, or not contiguous.
+        """
+        self = cls(
+            n_bits,
+            engine=choice_of("engine", engine, ("auto", "native", "numpy")),
+            n_threads=n_threads,
+        )
+        width = (self.n_bits + 7) // 8
+        if not isinstance(codes, np.ndarray) or not codes.flags.c_contiguous:
             raise ValueError(
-                f"{name} has bits set behind bit {self.n_bits}; pad bits must be 0: is "
-                f"n_bits={self.n_bits} right, and the first bit the most significant?"
+                f"codes must be a C-contiguous array of uint8 of shape (n, {width}); add copies any"
             )
-        return array
+        checked_codes(codes[:1], self.n_bits, "codes")
+        self._codes = FlatCodes.over(codes, self.n_bits, engine, n_threads, fixed=True, sections={})
+        return self
 
-    def _set_effort(self) -> None:
-        """Hand the attributes that can be changed at any time to FAISS."""
-        if self.kind == "ivf":
-            self._index.nprobe = _count("n_probe", self.n_probe)
-        elif self.kind == "hnsw":
-            self._index.hnsw.efSearch = _count("ef_search", self.ef_search)
-
-
-def _count(name: str, value: Any) -> int:
-    """Check a whole number of at least 1."""
-    if type(value) is int and value >= 1:
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-    return int(value)
-
-
-def _seed(value: Any) -> int | None:
-    """Check a seed: FAISS takes 31 bits."""
-    if value is None:
-        return None
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 0 <= value < 2**31:
-        raise ValueError(f"random_state={value!r} must be None or a whole number from 0 to 2**31-1")
-    return int(value)
-
-
-def _choice(name: str, value: str, allowed: dict[str, Any]) -> str:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not known; allowed: {', '.join(map(repr, allowed))}")
-    return value
-
-
-def _last_bytes(codes: Codes) -> int:
-    """All last bytes, ORed."""
-    if len(codes) == 1:  # after a scan every NumPy call is cold; this is the cheapest one
-        return int(codes.item(-1))
-    return int(np.bitwise_or.reduce(codes[:, -1]))
+    def _check_growing(self) -> None:
+        if self._codes.fixed:
+            raise ValueError(
+                "this index is memory-mapped and cannot be changed; open it with "
+                "HammingIndex.load(path, mmap=False) to add or remove codes"
+            )

@@ -1,20 +1,30 @@
-"""Mean, covariance and principal directions, in chunks, so that no second matrix is built."""
+"""Mean, covariance and principal directions, as sums that are added up and merged."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.encoder import row_lengths, unit_rows
+from embcompress.quantizers._arrays import (
+    Array,
+    is_numpy,
+    lengths_and_unit_rows,
+    like,
+    namespace,
+    prepared_rows,
+    to_numpy,
+    unit_rows,
+)
 
-__all__ = ["Moments", "moments", "prepared_rows", "principal_directions"]
+__all__ = ["MomentSums", "Moments", "moments", "prepared_rows", "principal_directions"]
 
 Floats = npt.NDArray[np.floating]
 
-_CHUNK_ROWS = 8_192
+# Rows whose products are taken at once: a block of float32 rows stays in the second cache.
+_BLOCK_ROWS, _DEVICE_BLOCK_ROWS = 1_024, 131_072
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,7 @@ class Moments:
     n : int
     mean : ndarray of float64, shape (d,)
     covariance : ndarray of float64, shape (d, d)
+        Zeros if it was not asked for.
     mean_length : float
         Mean length of the rows before they were normalized.
     """
@@ -34,6 +45,113 @@ class Moments:
     mean: Floats
     covariance: Floats
     mean_length: float
+
+
+class MomentSums:
+    """Sums over rows from which their moments follow.
+
+    Rows may come in chunks of any size: products are taken over the same blocks, so the moments
+    are the same to the last bit. Sums of parts may be merged; then they are but for rounding.
+    Sums are taken about a point near the mean, that of the first rows, so that no digits are lost
+    far from zero (Chan, Golub and LeVeque, "Algorithms for computing the sample variance", The
+    American Statistician 37, 1983).
+
+    Parameters
+    ----------
+    n_features : int
+    normalize : bool
+        Scale rows to length 1 first.
+    covariance : bool
+        Sum up products too.
+    """
+
+    def __init__(
+        self, n_features: int, *, normalize: bool = False, covariance: bool = True
+    ) -> None:
+        self.normalize = normalize
+        self.n = 0
+        self._shift: Floats | None = None
+        self._total = np.zeros(n_features)
+        self._scatter = np.zeros((n_features, n_features)) if covariance else None
+        self._lengths = 0.0
+        self._waiting: Array | None = None
+
+    def add(self, X: Array) -> None:
+        """Add rows, an array of shape (m, n_features)."""
+        step = _BLOCK_ROWS if is_numpy(X) else _DEVICE_BLOCK_ROWS
+        self.n += X.shape[0]
+        start = 0
+        if self._waiting is not None:  # fill up the block that was begun
+            start = min(step - self._waiting.shape[0], X.shape[0])
+            self._waiting = namespace(X).concat([self._waiting, X[:start]])
+            if self._waiting.shape[0] < step:
+                return
+            self.flush()
+        whole = start + (X.shape[0] - start) // step * step
+        # one piece of memory for all blocks
+        place = np.empty((step, X.shape[1]), X.dtype) if is_numpy(X) and whole > start else None
+        for first in range(start, whole, step):
+            self._add_block(X[first : first + step], place)
+        if whole < X.shape[0]:
+            xp = namespace(X)
+            self._waiting = xp.asarray(X[whole:], copy=True)
+
+    def flush(self) -> None:
+        """Add the rows that wait for a block to be full."""
+        if self._waiting is not None:
+            self._add_block(self._waiting)
+            self._waiting = None
+
+    def start(self, X: Array) -> None:
+        """Take sums about the mean of the first of these rows, which are not added."""
+        first = X[:_BLOCK_ROWS]
+        first = to_numpy(unit_rows(first) if self.normalize else first)
+        self._shift = first.mean(axis=0, dtype=np.float64)
+
+    def _add_block(self, X: Array, place: Floats | None = None) -> None:
+        if self._shift is None:
+            self.start(X)
+        assert self._shift is not None
+        if self.normalize:
+            lengths, X = lengths_and_unit_rows(X, place)
+            self._lengths += float(lengths.sum())
+        shift = like(self._shift, X)
+        # place holds a copy of the rows by now, or is free to
+        shifted = X - shift if place is None else np.subtract(X, shift, out=place)
+        self._total += to_numpy(shifted.sum(axis=0))
+        if self._scatter is not None:
+            self._scatter += to_numpy(shifted.T @ shifted)
+
+    def merge(self, other: MomentSums) -> None:
+        """Add the sums of other rows, taken with the same options."""
+        self.flush()
+        other.flush()
+        if other._shift is None:
+            return
+        if self._shift is None:
+            self._shift = other._shift
+        # the other sums, moved from its shift to ours
+        move = other._shift - self._shift
+        if self._scatter is not None and other._scatter is not None:
+            crossed = np.outer(other._total, move)
+            self._scatter += other._scatter + crossed + crossed.T + other.n * np.outer(move, move)
+        self._total += other._total + other.n * move
+        self._lengths += other._lengths
+        self.n += other.n
+
+    def moments(self) -> Moments:
+        """The moments of all rows so far; there has to be one. More may be added after."""
+        if self._waiting is not None:
+            done = copy.deepcopy(self)
+            done.flush()
+            return done.moments()
+        assert self._shift is not None
+        rest = self._total / self.n
+        covariance = np.zeros((len(rest), len(rest)))
+        if self._scatter is not None:
+            covariance = self._scatter / self.n - np.outer(rest, rest)
+        length = self._lengths / self.n if self.normalize else 1.0
+        return Moments(self.n, self._shift + rest, covariance, length)
 
 
 def moments(X: Floats, *, normalize: bool = False) -> Moments:
@@ -48,29 +166,11 @@ def moments(X: Floats, *, normalize: bool = False) -> Moments:
     Returns
     -------
     Moments
-        Products are taken in the data type of `X`, sums over chunks in float64.
+        Products are taken in the data type of `X`, sums over blocks in float64.
     """
-    n, d = X.shape
-    # sums are taken about the mean of the first rows: that is near enough for no digits to be lost
-    first = X[:_CHUNK_ROWS]
-    shift = (unit_rows(first) if normalize else first).mean(axis=0, dtype=np.float64)
-    total, scatter, lengths = np.zeros(d), np.zeros((d, d)), 0.0
-    for rows in _chunks(X):
-        if normalize:
-            lengths += float(row_lengths(rows).sum(dtype=np.float64))
-        shifted = prepared_rows(rows, shift, normalize=normalize)
-        total += np.ones(len(rows), dtype=X.dtype) @ shifted
-        scatter += shifted.T @ shifted
-    rest = total / n
-    covariance = scatter / n - np.outer(rest, rest)
-    return Moments(n, shift + rest, covariance, lengths / n if normalize else 1.0)
-
-
-def prepared_rows(X: Floats, mean: Floats, *, normalize: bool) -> Floats:
-    """Rows as the encoder sees them: scaled to length 1 on request, then centred."""
-    rows = unit_rows(X) if normalize else X.copy()
-    rows -= mean.astype(X.dtype)
-    return rows
+    sums = MomentSums(X.shape[1], normalize=normalize)
+    sums.add(X)
+    return sums.moments()
 
 
 def principal_directions(covariance: Floats) -> tuple[Floats, Floats]:
@@ -94,8 +194,3 @@ def principal_directions(covariance: Floats) -> tuple[Floats, Floats]:
     directions = columns[:, ::-1].T
     peaks = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
     return np.maximum(variances[::-1], 0), directions * np.where(peaks < 0, -1, 1)[:, None]
-
-
-def _chunks(X: Floats) -> Iterator[Floats]:
-    for start in range(0, len(X), _CHUNK_ROWS):
-        yield X[start : start + _CHUNK_ROWS]

@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from embcompress.quantizers._rows import Rows, as_rows, draw_rows
+
 __all__ = ["choose_n_remove", "spectrum_excess"]
 
 Floats = npt.NDArray[np.floating]
@@ -24,7 +26,7 @@ _CLUMPED = 0.5
 _CLUMP_NEIGHBOURS, _CLUMP_ROWS = 10, 2_000
 
 
-def choose_n_remove(variances: Floats, scores: Floats, random: np.random.RandomState) -> int:
+def choose_n_remove(variances: Floats, scores: Rows | Floats, random: np.random.RandomState) -> int:
     """Number of leading directions to null.
 
     A direction counts as dominant if it sticks out of the power law that the directions behind
@@ -34,7 +36,7 @@ def choose_n_remove(variances: Floats, scores: Floats, random: np.random.RandomS
     ----------
     variances : ndarray of shape (d,)
         Eigenvalues of the covariance, largest first.
-    scores : ndarray of shape (n, m)
+    scores : Rows or ndarray of shape (n, m)
         Rows of a sample, projected on the leading directions, m >= min(10, d // 30).
     random : RandomState
 
@@ -51,7 +53,7 @@ def choose_n_remove(variances: Floats, scores: Floats, random: np.random.RandomS
     if not len(standing_out):
         return 0
     n_remove = int(standing_out[-1]) + 1
-    return 0 if _is_clumped(scores[:, :n_remove], random) else n_remove
+    return 0 if _is_clumped(as_rows(scores), n_remove, random) else n_remove
 
 
 def spectrum_excess(variances: Floats, n: int) -> Floats:
@@ -80,12 +82,12 @@ def spectrum_excess(variances: Floats, n: int) -> Floats:
     return excess
 
 
-def _is_clumped(scores: Floats, random: np.random.RandomState) -> bool:
+def _is_clumped(scores: Rows, n_leading: int, random: np.random.RandomState) -> bool:
     """Whether rows lie in clusters: near neighbours are much nearer than in a Gaussian."""
-    if len(scores) <= 2 * _CLUMP_NEIGHBOURS:
+    if scores.n <= 2 * _CLUMP_NEIGHBOURS:
         return False
-    rows = random.permutation(len(scores))[:_CLUMP_ROWS]
-    whitened = scores[rows] / scores[rows].std(axis=0)
+    rows = scores.take(draw_rows(scores.n, _CLUMP_ROWS, random))[:, :n_leading]
+    whitened = rows / rows.std(axis=0)
     gaussian = random.normal(size=whitened.shape)
     return _neighbour_distance(whitened) < _CLUMPED * _neighbour_distance(gaussian)
 

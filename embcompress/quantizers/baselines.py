@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from embcompress.codes import pack_bits
 from embcompress.encoder import Encoder
+from embcompress.quantizers._arrays import prepared_rows
 from embcompress.quantizers._encoders import fit_encoder, fit_levels
-from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
+from embcompress.quantizers._moments import Moments, principal_directions
+from embcompress.quantizers._rows import Needs, Rows
+from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
 
 __all__ = ["LSH", "PCASign", "Sign"]
@@ -23,7 +25,7 @@ Floats = npt.NDArray[np.floating]
 _LEVEL_ROWS = 20_000
 
 
-class Sign(BinaryQuantizer):
+class Sign(PartialFitMixin, BinaryQuantizer):
     """One bit per coordinate: whether it exceeds a threshold.
 
     The plain baseline, ``numpy.packbits(X >= 0, axis=1)``, with a choice of threshold.
@@ -57,24 +59,41 @@ class Sign(BinaryQuantizer):
     def __init__(self, threshold: str = "zero") -> None:
         self.threshold = threshold
 
-    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
+    def _needs(self, n_features: int, n_bits: int) -> Needs:
+        return Needs(_LEVEL_ROWS, covariance=False, spread=True)
+
+    def _check_parts(self) -> bool:
+        if self.threshold == "median":
+            raise AttributeError(
+                'Sign(threshold="median") needs all rows in memory at once; call fit with an '
+                'array, or use threshold="mean"'
+            )
+        return True
+
+    def _learn_from(self, rows: Rows) -> None:
+        if self.threshold == "median":  # the one threshold that does not follow from moments
+            self._medians = np.median(rows.whole('Sign(threshold="median")'), axis=0)
+        super()._learn_from(rows)
+
+    def _learn(
+        self, found: Moments, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> Encoder:
         rule = {
-            "zero": lambda X: np.zeros(X.shape[1]),
-            "mean": lambda X: X.mean(axis=0, dtype=np.float64),
-            "median": lambda X: np.median(X, axis=0),
+            "zero": lambda: np.zeros(n_bits),
+            "mean": lambda: found.mean,
+            "median": lambda: self.__dict__.pop("_medians"),
         }
-        self.thresholds_ = rule[self.threshold](X).astype(X.dtype)
-        sample = X[_spread(len(X))]
+        self.thresholds_ = rule[self.threshold]().astype(sample.dtype)
         return Encoder(
             n_bits=n_bits,
             mean=np.zeros(n_bits),
             projection=None,
             thresholds=self.thresholds_,
-            levels=fit_levels(sample, pack_bits(sample >= self.thresholds_)),
+            levels=fit_levels(sample, self.thresholds_),
         )
 
 
-class LSH(BinaryQuantizer):
+class LSH(PartialFitMixin, BinaryQuantizer):
     """Signs of random projections (locality-sensitive hashing for the angle).
 
     Charikar, "Similarity estimation techniques from rounding algorithms", STOC 2002; the
@@ -128,16 +147,22 @@ class LSH(BinaryQuantizer):
         self.center = center
         self.random_state = random_state
 
-    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
-        d = X.shape[1]
-        self.mean_ = X.mean(axis=0, dtype=np.float64) if self.center else np.zeros(d)
+    def _needs(self, n_features: int, n_bits: int) -> Needs:
+        return Needs(_LEVEL_ROWS, covariance=False, spread=True)
+
+    def _learn(
+        self, found: Moments, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> Encoder:
+        d = sample.n_features
+        mean = found.mean if self.center else np.zeros(d)
         draw = {"orthogonal": _orthogonal_blocks, "gaussian": _gaussian}[self.kind]
-        self.components_ = draw(n_bits, d, random).astype(X.dtype)
-        sample = prepared_rows(X[_spread(len(X))], self.mean_, normalize=False)
-        return fit_encoder(sample, self.mean_, self.components_.T, orthonormal=False)
+        self.mean_ = mean
+        self.components_ = draw(n_bits, d, random).astype(sample.dtype)
+        prepared = sample.map(lambda block: prepared_rows(block, mean, normalize=False))
+        return fit_encoder(prepared, mean, self.components_.T, orthonormal=False)
 
 
-class PCASign(BinaryQuantizer):
+class PCASign(PartialFitMixin, BinaryQuantizer):
     """Signs of the principal components.
 
     Parameters
@@ -170,15 +195,20 @@ class PCASign(BinaryQuantizer):
     def __init__(self, n_bits: int | None = None) -> None:
         self.n_bits = n_bits
 
-    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
-        check_not_more_bits_than_features(type(self).__name__, n_bits, X.shape[1])
-        found = moments(X)
+    def _needs(self, n_features: int, n_bits: int) -> Needs:
+        check_not_more_bits_than_features(type(self).__name__, n_bits, n_features)
+        return Needs(_LEVEL_ROWS, spread=True)
+
+    def _learn(
+        self, found: Moments, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> Encoder:
         variances, directions = principal_directions(found.covariance)
-        self.mean_ = found.mean
-        self.components_ = directions[:n_bits].astype(X.dtype)
+        mean = found.mean
+        self.mean_ = mean
+        self.components_ = directions[:n_bits].astype(sample.dtype)
         self.explained_variance_ = variances[:n_bits]
-        sample = prepared_rows(X[_spread(len(X))], self.mean_, normalize=False)
-        return fit_encoder(sample, self.mean_, self.components_.T, orthonormal=True)
+        prepared = sample.map(lambda block: prepared_rows(block, mean, normalize=False))
+        return fit_encoder(prepared, mean, self.components_.T, orthonormal=True)
 
 
 def check_not_more_bits_than_features(name: str, n_bits: int, n_features: int) -> None:
@@ -188,11 +218,6 @@ def check_not_more_bits_than_features(name: str, n_bits: int, n_features: int) -
             f"{name}(n_bits={n_bits}) needs at least {n_bits} features, X has {n_features}; "
             f"use IIQ(n_bits={n_bits}), which stacks several rotations, or LSH(n_bits={n_bits})"
         )
-
-
-def _spread(n: int) -> slice:
-    """Evenly spaced rows, about _LEVEL_ROWS of them."""
-    return slice(0, n, max(1, n // _LEVEL_ROWS))
 
 
 def _gaussian(n_bits: int, d: int, random: np.random.RandomState) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +12,15 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from embcompress.encoder import Encoder, unit_rows
 from embcompress.progress import ProgressBar
+from embcompress.quantizers import _arrays
+from embcompress.quantizers._arrays import like, prepared_rows
 from embcompress.quantizers._encoders import fit_encoder
-from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
+from embcompress.quantizers._moments import Moments, principal_directions
+from embcompress.quantizers._rows import Needs, Rows
 from embcompress.quantizers._spectrum import choose_n_remove
+from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
-from embcompress.quantizers.itq import Rotation, best_rotation, sample_rows
+from embcompress.quantizers.itq import Rotation, best_rotation
 
 __all__ = ["IIQ", "isotropy"]
 
@@ -29,7 +34,7 @@ _FEWEST_ROWS, _ROWS_PER_DIRECTION = 20_000, 40
 _ISOTROPY_ROWS = 5_000
 
 
-class IIQ(BinaryQuantizer):
+class IIQ(PartialFitMixin, BinaryQuantizer):
     """Isotropic iterative quantization (Liao et al., AAAI 2020, arXiv:2001.05314).
 
     Scales rows to length 1, centres, nulls the few directions that dominate, and rotates the
@@ -157,37 +162,46 @@ class IIQ(BinaryQuantizer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
-        per_direction = self._choose_bits_per_direction(X.shape[1])
-        n_directions = -(-n_bits // per_direction)
-        widths = self._outputs_of_rotations(n_directions, X.shape[1])
-        found = moments(X, normalize=self.normalize)
-        variances, directions = principal_directions(found.covariance)
-        rows = X[sample_rows(len(X), self._rows_to_fit(max(widths)), random)]
-        sample = prepared_rows(rows, found.mean, normalize=self.normalize)
-        scores = sample @ directions.T.astype(X.dtype)
-        removed = self._count_removed(variances, scores, random)
-        kept = slice(removed, removed + min(max(widths), X.shape[1] - removed))
+    def _needs(self, n_features: int, n_bits: int) -> Needs:
+        widths, _ = self._layout(n_features, n_bits)
+        return Needs(self._rows_to_fit(max(widths)), normalize=self.normalize)
 
-        self.mean_ = found.mean
+    def _layout(self, n_features: int, n_bits: int) -> tuple[list[int], int]:
+        """Outputs of each rotation, and bits of each output."""
+        per_direction = self._choose_bits_per_direction(n_features)
+        return self._outputs_of_rotations(-(-n_bits // per_direction), n_features), per_direction
+
+    def _learn(
+        self, found: Moments, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> Encoder:
+        n_features = sample.n_features
+        widths, self.bits_per_direction_ = self._layout(n_features, n_bits)
+        variances, directions = principal_directions(found.covariance)
+        mean, normalize = found.mean, self.normalize
+        prepared = sample.map(lambda block: prepared_rows(block, mean, normalize=normalize))
+        scores = prepared.map(lambda block: block @ like(directions.T, block))
+        removed = self._count_removed(variances, scores, random)
+        kept = slice(removed, removed + min(max(widths), n_features - removed))
+
+        self.mean_ = mean
         self.n_removed_ = removed
         self.n_rotations_ = len(widths)
-        self.bits_per_direction_ = per_direction
-        self.components_ = directions[kept].astype(X.dtype)
-        few = slice(None, None, -(-len(rows) // _ISOTROPY_ROWS))
+        self.components_ = directions[kept].astype(sample.dtype)
+        few = np.arange(0, sample.n, -(-sample.n // _ISOTROPY_ROWS))
         self.isotropy_ = (
-            isotropy(rows[few], directions),
-            isotropy(scores[few, removed:], np.eye(X.shape[1] - removed)),
+            isotropy(sample.take(few), directions),
+            isotropy(scores.take(few)[:, removed:], np.eye(n_features - removed)),
         )
         # every row counts alike, however much of it was nulled; its signs stay as they are
-        self._set_learned(self._rotate(unit_rows(scores[:, kept]), widths, random))
+        P = scores.map(lambda block: _arrays.unit_rows(block[:, kept]))
+        self._set_learned(self._rotate(P, widths, random))
         return fit_encoder(
-            sample,
-            found.mean,
+            prepared,
+            mean,
             self.components_.T @ self.rotation_,
             orthonormal=False,
-            n_second=n_bits - n_directions,
-            normalize=self.normalize,
+            n_second=n_bits - sum(widths),
+            normalize=normalize,
             scale=found.mean_length,
         )
 
@@ -196,9 +210,7 @@ class IIQ(BinaryQuantizer):
             return max(_FEWEST_ROWS, _ROWS_PER_DIRECTION * n_directions)
         return None if self.fit_samples is None else int(self.fit_samples)
 
-    def _count_removed(
-        self, variances: Floats, scores: Floats, random: np.random.RandomState
-    ) -> int:
+    def _count_removed(self, variances: Floats, scores: Rows, random: np.random.RandomState) -> int:
         if self.n_remove == "auto":
             return choose_n_remove(variances, scores, random)
         n_remove = int(self.n_remove)
@@ -228,17 +240,16 @@ class IIQ(BinaryQuantizer):
             )
         return [len(part) for part in np.array_split(np.arange(n_outputs), n_rotations)]
 
-    def _rotate(
-        self, P: Floats, widths: list[int], random: np.random.RandomState
-    ) -> list[Rotation]:
+    def _rotate(self, P: Rows, widths: list[int], random: np.random.RandomState) -> list[Rotation]:
         steps = len(widths) * self.n_init * self.max_iter
         with ProgressBar("Rotating", steps, unit="steps", enabled=self.verbose) as bar:
             return [
                 best_rotation(
-                    P[:, :width], width, random, self.max_iter, self.tol, self.n_init, bar
+                    P.map(itemgetter((slice(None), slice(width)))),
+                    width, random, self.max_iter, self.tol, self.n_init, bar,
                 )
                 for width in widths
-            ]
+            ]  # fmt: skip
 
     def _set_learned(self, rotations: list[Rotation]) -> None:
         n_components = len(self.components_)

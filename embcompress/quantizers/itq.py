@@ -12,12 +12,15 @@ from sklearn.utils._param_validation import Interval
 
 from embcompress.encoder import Encoder
 from embcompress.progress import ProgressBar
+from embcompress.quantizers._arrays import Array, is_numpy, like, prepared_rows, signs
 from embcompress.quantizers._encoders import fit_encoder
-from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
+from embcompress.quantizers._moments import Moments, principal_directions
+from embcompress.quantizers._rows import Needs, Rows, as_rows, sample_rows
+from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.baselines import check_not_more_bits_than_features, random_rotation
 
-__all__ = ["ITQ", "Rotation", "best_rotation", "fit_rotation"]
+__all__ = ["ITQ", "Rotation", "best_rotation", "fit_rotation", "sample_rows"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -45,7 +48,7 @@ class Rotation:
         return len(self.losses) - 1
 
 
-class ITQ(BinaryQuantizer):
+class ITQ(PartialFitMixin, BinaryQuantizer):
     """Iterative quantization (Gong and Lazebnik, CVPR 2011; TPAMI 2013).
 
     Centres, takes the top `n_bits` principal components, and rotates them so that the distance
@@ -120,36 +123,29 @@ class ITQ(BinaryQuantizer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
-        check_not_more_bits_than_features(type(self).__name__, n_bits, X.shape[1])
-        found = moments(X)
+    def _needs(self, n_features: int, n_bits: int) -> Needs:
+        check_not_more_bits_than_features(type(self).__name__, n_bits, n_features)
+        return Needs(self.fit_samples)
+
+    def _learn(
+        self, found: Moments, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> Encoder:
         _, directions = principal_directions(found.covariance)
-        self.mean_ = found.mean
-        self.components_ = directions[:n_bits].astype(X.dtype)
-        sample = prepared_rows(
-            X[sample_rows(len(X), self.fit_samples, random)], self.mean_, normalize=False
-        )
-        P = sample @ self.components_.T
+        mean, components = found.mean, directions[:n_bits].astype(sample.dtype)
+        self.mean_, self.components_ = mean, components
+        prepared = sample.map(lambda block: prepared_rows(block, mean, normalize=False))
+        P = prepared.map(lambda block: block @ like(components.T, block))
         with ProgressBar(
             "Rotating", self.n_init * self.max_iter, unit="steps", enabled=self.verbose
         ) as bar:
             best = best_rotation(P, n_bits, random, self.max_iter, self.tol, self.n_init, bar)
         self.rotation_, self.loss_, self.n_iter_ = best.matrix, best.losses[-1], best.n_iter
         self.loss_curve_ = best.losses
-        return fit_encoder(
-            sample, self.mean_, self.components_.T @ self.rotation_, orthonormal=True
-        )
-
-
-def sample_rows(n: int, limit: int | None, random: np.random.RandomState) -> npt.NDArray[np.intp]:
-    """Row numbers, ascending: all, or `limit` of them at random."""
-    if limit is None or n <= limit:
-        return np.arange(n)
-    return np.sort(random.permutation(n)[:limit])
+        return fit_encoder(prepared, mean, components.T @ self.rotation_, orthonormal=True)
 
 
 def best_rotation(
-    P: Floats,
+    P: Rows | Floats,
     n_bits: int,
     random: np.random.RandomState,
     max_iter: int,
@@ -161,7 +157,7 @@ def best_rotation(
 
     Parameters
     ----------
-    P : ndarray of shape (n, c)
+    P : Rows or ndarray of shape (n, c)
     n_bits : int
         At least c.
     random : RandomState
@@ -174,19 +170,24 @@ def best_rotation(
     -------
     Rotation
     """
+    P = as_rows(P)
     starts = (
-        fit_rotation(P, random_rotation(n_bits, random)[: P.shape[1]], max_iter, tol, bar)
+        fit_rotation(P, random_rotation(n_bits, random)[: P.n_features], max_iter, tol, bar)
         for _ in range(n_init)
     )
     return min(starts, key=lambda rotation: rotation.losses[-1])
 
 
-def fit_rotation(P: Floats, start: Floats, max_iter: int, tol: float, bar: ProgressBar) -> Rotation:
+def fit_rotation(
+    P: Rows | Floats, start: Floats, max_iter: int, tol: float, bar: ProgressBar
+) -> Rotation:
     """Alternate codes and rotation: ``min ||B - P R||_F`` over signs B and R with ``R R^T = I``.
+
+    Every step is one sum over all rows, of ``B^T P``.
 
     Parameters
     ----------
-    P : ndarray of shape (n, c)
+    P : Rows or ndarray of shape (n, c)
         Centred, projected rows.
     start : ndarray of shape (c, n_bits)
         Orthonormal rows.
@@ -199,21 +200,34 @@ def fit_rotation(P: Floats, start: Floats, max_iter: int, tol: float, bar: Progr
     Rotation
         In the data type of `P`.
     """
+    P = as_rows(P)
     R = start.astype(P.dtype)
-    energy = float(np.einsum("ij,ij->", P, P, dtype=np.float64)) / (len(P) * R.shape[1])
+    n_entries = P.n * R.shape[1]
     losses: list[float] = []
-    signs = np.empty((len(P), R.shape[1]), dtype=P.dtype)
     for step in range(max_iter + 1):
-        V = P @ R
-        np.copysign(1, V, out=signs)
-        magnitude = float(np.vdot(signs, V)) / V.size  # mean |v|
+        crossed, magnitudes, squares = P.total(_AlternationSums(R))
+        magnitude, energy = magnitudes / n_entries, squares / n_entries  # mean |v|, mean v^2
         losses.append(1 - magnitude**2 / energy if energy > 0 else 0.0)
         converged = step > 0 and losses[-2] - losses[-1] < tol * losses[-2]
         if step == max_iter or converged:
             bar.advance(max_iter - step)
             break
         # Procrustes step: R = C A^T where B^T P = A S C^T
-        A, _, Ct = np.linalg.svd(signs.T @ P, full_matrices=False)
-        R = (A @ Ct).T
+        A, _, Ct = np.linalg.svd(crossed, full_matrices=False)
+        R = (A @ Ct).T.astype(P.dtype)
         bar.advance(1)
     return Rotation(np.ascontiguousarray(R), losses)
+
+
+@dataclass(frozen=True)
+class _AlternationSums:
+    """Sums of a step over a block of rows: B^T P, |V| and P^2, with V = P R and its signs B."""
+
+    R: Floats
+
+    def __call__(self, P: Array) -> tuple[Any, ...]:
+        V = P @ like(self.R, P)
+        B = signs(V)
+        if is_numpy(P):
+            return B.T @ P, np.vdot(B, V), np.vdot(P, P)
+        return B.T @ P, (B * V).sum(), (P * P).sum()

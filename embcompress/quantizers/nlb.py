@@ -14,6 +14,8 @@ from embcompress._optional import require
 from embcompress.encoder import Encoder
 from embcompress.progress import ProgressBar
 from embcompress.quantizers._encoders import fit_encoder
+from embcompress.quantizers._moments import Moments
+from embcompress.quantizers._rows import Needs, Rows
 from embcompress.quantizers.base import BinaryQuantizer
 
 __all__ = ["NLB"]
@@ -111,7 +113,13 @@ class NLB(BinaryQuantizer):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _fit_encoder(self, X: Floats, n_bits: int, random: np.random.RandomState) -> Encoder:
+    def _needs(self, n_features: int, n_bits: int) -> Needs:
+        return Needs(None, covariance=False)
+
+    def _learn(
+        self, found: Moments, sample: Rows, n_bits: int, random: np.random.RandomState
+    ) -> Encoder:
+        X = sample.whole("NLB, which trains on single rows,")
         torch = require("torch", extra="torch", feature="NLB")
         size = float(np.sqrt(np.mean(np.square(X, dtype=np.float64))))
         self.input_scale_ = _SPREAD * size if size > 0 else 1.0
@@ -120,8 +128,13 @@ class NLB(BinaryQuantizer):
         self.components_, self.bias_ = W.astype(X.dtype), c.astype(X.dtype)
         self.loss_ = self.loss_curve_[-1]
 
-        sample = X[:: max(1, len(X) // _DECODER_ROWS)]
-        return fit_encoder(sample, np.zeros(X.shape[1]), self.components_.T, orthonormal=False)
+        few = X[:: max(1, len(X) // _DECODER_ROWS)]
+        return fit_encoder(few, np.zeros(X.shape[1]), self.components_.T, orthonormal=False)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = False  # tensors are trained on as arrays in memory
+        return tags
 
     def _train(
         self, torch: ModuleType, rows: Any, n_bits: int, random: np.random.RandomState

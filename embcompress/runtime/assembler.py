@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.runtime import simd
+from embcompress import simd
 from embcompress.runtime.assembler_maps import MapEmitter
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import ACTIVATIONS

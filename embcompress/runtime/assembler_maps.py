@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embcompress.runtime import simd
+from embcompress import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import ACTIVATIONS
 from embcompress.runtime.kernels.conv import SCRATCH

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from embcompress import simd
 from embcompress._compiled import tell_about_compiling
 from embcompress.codes import check_codes, unpack_signs
-from embcompress.runtime import simd
 from embcompress.runtime.assembler import Assembler
 from embcompress.runtime.files import load_graph, save_graph
 from embcompress.runtime.kernels import fields as f

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.runtime import simd
+from embcompress import simd
 from embcompress.runtime.arena import aligned
 from embcompress.runtime.kernels import fields as f
 

@@ -183,7 +183,7 @@ def test_a_state_for_a_program_without_a_cell_is_refused():
 CHECK = """
 import numpy as np
 from embcompress import runtime as rt
-from embcompress.runtime import simd
+from embcompress import simd
 assert simd.TILE == {tile}, simd.host_features()
 rng = np.random.default_rng(0)
 kept = rng.random((40, 50)) < 0.3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 
 __all__ = [
     "ACTIVATIONS", "activate", "activate_rows", "sigmoid", "tanh",

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from embcompress._compiled import compiled
-from embcompress.runtime.simd import (
+from embcompress.simd import (
     LANES,
     TILE,
     add,

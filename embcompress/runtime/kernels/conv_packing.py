@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.runtime.kernels.conv import TILES
-from embcompress.runtime.simd import LANES
+from embcompress.simd import LANES
 
 __all__ = ["Lists", "Panels", "pack_lists", "pack_panels", "split_vectors", "ungrouped"]
 

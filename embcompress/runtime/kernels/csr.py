@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 from embcompress.runtime.kernels.activations import activate
 
 __all__ = ["csr_many", "csr_one"]

@@ -9,14 +9,14 @@ import numpy as np
 from llvmlite import ir
 from numba import carray, types
 
+from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import activate
 from embcompress.runtime.kernels.linear import linear
 from embcompress.runtime.kernels.machine_maps import run_map
 from embcompress.runtime.kernels.recurrent import cell, copy_frames, pool_frames, recurrent
-from embcompress.runtime.simd.codegen import operation
+from embcompress.simd.codegen import operation
 
 __all__ = ["run"]
 

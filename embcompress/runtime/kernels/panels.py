@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 from embcompress.runtime.kernels.activations import activate
 
 __all__ = ["ROWS", "pack", "panels_many", "panels_one", "scatter", "tile_for"]

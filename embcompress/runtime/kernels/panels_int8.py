@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 from embcompress.runtime.kernels.activations import activate
 
 __all__ = ["panels_int8", "quantize_row"]

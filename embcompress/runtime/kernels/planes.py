@@ -12,7 +12,7 @@ import numpy as np
 
 from embcompress._compiled import compiled
 from embcompress.runtime.kernels.activations import activate
-from embcompress.runtime.simd import (
+from embcompress.simd import (
     LANES,
     add,
     fma,

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.runtime import simd
 from embcompress.runtime.kernels import fields as f
 from embcompress.runtime.kernels.activations import sigmoid, tanh
 from embcompress.runtime.kernels.linear import linear
