@@ -6,7 +6,7 @@ be encoded, and codes decoded, without the quantizer that made them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -134,13 +134,35 @@ class Encoder:
         codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         """
         codes = np.empty((len(X), code_bytes(self.n_bits)), dtype=np.uint8)
-        # one piece of memory for all steps: a new one each time costs as much as the product
-        # where memory is given back at once, as on the workers of Dask
-        scores = np.empty((min(len(X), _CHUNK_ROWS), self.n_directions), dtype=X.dtype)
-        for start in range(0, len(X), _CHUNK_ROWS):
-            rows = X[start : start + _CHUNK_ROWS]
-            codes[start : start + len(rows)] = self.cut(self._project(rows, scores[: len(rows)]))
+        starts = range(0, len(X), _CHUNK_ROWS)
+        pieces = (X[start : start + _CHUNK_ROWS] for start in starts)
+        for start, part in zip(starts, self.encode_pieces(pieces), strict=True):
+            codes[start : start + len(part)] = part
         return codes
+
+    def encode_pieces(self, pieces: Iterable[Floats]) -> Iterator[npt.NDArray[np.uint8]]:
+        """Packed codes of rows that come in pieces of a few thousand.
+
+        Parameters
+        ----------
+        pieces : iterable of ndarray of shape (m, n_features)
+
+        Yields
+        ------
+        codes : ndarray of uint8, shape (m, ceil(n_bits / 8))
+        """
+        # one piece of memory for all: a new one each time costs half as much as the product where
+        # memory is given back at once, as on the workers of Dask
+        scores = np.empty((0, self.n_directions))
+        for X in pieces:
+            if len(scores) < len(X) or scores.dtype != X.dtype:
+                scores = np.empty((len(X), self.n_directions), dtype=X.dtype)
+                signs = np.empty(scores.shape, dtype=np.bool_)
+            found = self._project(X, scores[: len(X)])
+            if self.n_second:
+                yield self.cut(found)
+            else:
+                yield pack_bits(np.greater_equal(found, 0, out=signs[: len(X)]))
 
     def cut(self, scores: Floats) -> npt.NDArray[np.uint8]:
         """Packed codes of scores; a positive factor on a row of scores changes nothing.

@@ -233,11 +233,10 @@ def encoded_blocks(
     with ProgressBar("Encoding", source.n_rows, unit="rows", enabled=progress) as bar:
         extra = start % BLOCK_ROWS  # a block is encoded whole, so that it is rounded as always
         bar.advance(start - extra)
-        for rows in blocks(source, start - extra):
-            codes = encoder.encode(rows)
+        for codes in encoder.encode_pieces(blocks(source, start - extra)):
             yield codes[extra:]
             extra = 0
-            bar.advance(len(rows))
+            bar.advance(len(codes))
 
 
 def encoder_of(quantizer: Any) -> Encoder:

@@ -15,7 +15,7 @@ from embcompress.quantizers._rows import ArrayRows, Needs, Rows, add_up
 from embcompress.quantizers._statistics import RunningStatistics
 from embcompress.scale.sources import Source, blocks
 
-__all__ = ["OnceRows", "StreamRows"]
+__all__ = ["Gathering", "OnceRows", "StreamRows"]
 
 Floats = npt.NDArray[np.floating]
 Function = Callable[[Any], Any]
@@ -67,7 +67,7 @@ class StreamRows(Rows):
     def take(self, positions: npt.NDArray[np.intp]) -> npt.NDArray:
         """Rows by number, in one pass that ends with the last of them."""
         order = np.argsort(positions, kind="stable")
-        gathering = _Gathering(positions[order])
+        gathering = Gathering(positions[order])
         for block in self._blocks("Drawing rows"):
             gathering.add(block)
             if gathering.complete:
@@ -80,7 +80,7 @@ class StreamRows(Rows):
         """Sums over all rows, and a sample of them: one pass if the number of rows is known."""
         positions = needs.positions(self.n, random)
         everything = positions is None and needs.limit is not None
-        gathering = _Gathering(np.arange(self.n) if everything else positions)
+        gathering = Gathering(np.arange(self.n) if everything else positions)
         sums = needs.sums(self.n_features)
         for block in self._blocks("Fitting"):
             sums.add(block)
@@ -105,8 +105,14 @@ class StreamRows(Rows):
         return block
 
 
-class _Gathering:
-    """Rows with given ascending numbers, picked from blocks that pass by."""
+class Gathering:
+    """Rows with given ascending numbers, picked from blocks that pass by.
+
+    Parameters
+    ----------
+    positions : ndarray of int, or None
+        Numbers of the rows, ascending. None: no rows.
+    """
 
     def __init__(self, positions: npt.NDArray[np.intp] | None) -> None:
         self._positions = np.empty(0, dtype=np.intp) if positions is None else positions
@@ -122,7 +128,7 @@ class _Gathering:
         """Pick from the next block."""
         end = self._n_seen + len(block)
         last = int(np.searchsorted(self._positions, end))
-        if last > self._n_found:
+        if last > self._n_found or not self._found:  # a first part without rows tells the width
             self._found.append(block[self._positions[self._n_found : last] - self._n_seen])
         self._n_found, self._n_seen = last, end
 
