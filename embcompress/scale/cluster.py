@@ -268,11 +268,11 @@ def write_shards(
         token = {"kind": "dask", "token": collection.__dask_tokenize__(), "column": column}
         token = {**token, "token": _dask().base.tokenize(token["token"])}
         manifest, encoder = shards.begin(folder, quantizer, token, 0)
+        manifest = shards.end_of_whole_shards(folder, manifest)
         if not manifest.complete:
             shared = _dask().delayed(encoder, traverse=False)
             encode = _dask().delayed(_encode)
             parts = parts_of(_to_encode(encoder, collection, column))
-            manifest = shards.end_of_whole_shards(folder, manifest)
             _write_rest(folder, manifest, [encode(part, shared) for part in parts], progress)
     return open_shards(folder)
 
