@@ -55,14 +55,19 @@ def to_dask(
     if isinstance(rows_per_block, bool) or rows_per_block < 1:
         raise ValueError(f"rows_per_block={rows_per_block!r} must be a whole number from 1 on")
     name = f"rows-{_dask().base.tokenize(opened.fingerprint())}"
-    reader, read = delayed(opened, traverse=False, name=f"source-{name}"), delayed(_read_block)
+    read = delayed(_read_block)
+    # the name of a file goes with every task, so that any worker takes any; rows go once
+    reader = opened
+    if not opened.is_light:
+        reader = delayed(opened, traverse=False, name=f"source-{name}")
     wholes, parts = [], []
     for first in range(0, opened.n_rows, rows_per_block):
         last = min(first + rows_per_block, opened.n_rows)
         part = read(reader, first, last, dask_key_name=f"{name}-{first}-{last}")
         shape = (last - first, opened.n_features)
         wholes.append(array.from_delayed(part, shape=shape, dtype=opened.dtype))
-        parts.append(delayed(SourcePart)(reader, first, last))
+        lazy = SourcePart if opened.is_light else delayed(SourcePart)
+        parts.append(lazy(reader, first, last))
     made = array.concatenate(wholes)
     # under its name, which changes with whatever is done to the array
     made.source_parts = (made.name, parts)
@@ -93,7 +98,7 @@ class SourcePart:
 
 
 def parts_of(array: Any) -> list[Any]:
-    """Blocks of a Dask array as delayed values: those of :func:`to_dask` as a `SourcePart`."""
+    """Blocks of a Dask array for tasks: those of :func:`to_dask` as a `SourcePart`."""
     name, parts = getattr(array, "source_parts", (None, []))
     return parts if name == array.name else list(array.to_delayed()[:, 0])
 

@@ -51,8 +51,8 @@ def fit(
     column : str or list of str, optional
         Column of lists, or columns of numbers, of a table.
     max_rows : int, optional
-        Fit on so many rows, drawn at random, instead of on all. A million rows tell mean and
-        principal directions of a billion to a thousandth.
+        Fit on so many rows, drawn at random and held in memory, instead of on all. It saves the
+        covariance of the others, which is a small part of the time.
     progress : bool, default False
         Show a progress bar.
 

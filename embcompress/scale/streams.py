@@ -72,9 +72,10 @@ class StreamRows(Rows):
             gathering.add(block)
             if gathering.complete:
                 break
-        out = np.empty((len(positions), self.n_features), dtype=self.dtype)
-        out[order] = gathering.rows()
-        return out
+        rows = gathering.rows()
+        if not np.array_equal(order, np.arange(len(order))):
+            rows = rows[np.argsort(order)]
+        return rows
 
     def survey(self, needs: Needs, random: np.random.RandomState) -> tuple[MomentSums, Rows]:
         """Sums over all rows, and a sample of them: one pass if the number of rows is known."""
@@ -116,7 +117,7 @@ class Gathering:
 
     def __init__(self, positions: npt.NDArray[np.intp] | None) -> None:
         self._positions = np.empty(0, dtype=np.intp) if positions is None else positions
-        self._found: list[npt.NDArray] = []
+        self._rows: npt.NDArray | None = None
         self._n_found = self._n_seen = 0
 
     @property
@@ -128,13 +129,16 @@ class Gathering:
         """Pick from the next block."""
         end = self._n_seen + len(block)
         last = int(np.searchsorted(self._positions, end))
-        if last > self._n_found or not self._found:  # a first part without rows tells the width
-            self._found.append(block[self._positions[self._n_found : last] - self._n_seen])
+        if self._rows is None:  # filled in place: there is no second copy
+            self._rows = np.empty((len(self._positions), block.shape[1]), dtype=block.dtype)
+        picked = self._positions[self._n_found : last] - self._n_seen
+        self._rows[self._n_found : last] = block[picked]
         self._n_found, self._n_seen = last, end
 
     def rows(self) -> npt.NDArray:
-        """The picked rows."""
-        return np.concatenate(self._found)
+        """The picked rows; all have passed by."""
+        assert self._rows is not None
+        return self._rows
 
 
 class OnceRows(Rows):
