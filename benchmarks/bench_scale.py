@@ -28,7 +28,7 @@ from bench_compress import run_child, warm_page_cache
 
 SIZES = (1_000_000, 10_000_000)
 DASK_ROWS, DASK_ROUNDS = 2_000_000, 3
-FIT_ROWS = 1_000_000
+FIT_ROWS = 200_000
 KEY = ("part", "method", "rows")
 
 
@@ -46,7 +46,7 @@ def make_file(folder: Path, n_rows: int) -> Path:
 
 
 def one_process(folder: Path, n_rows: int) -> list[dict[str, Any]]:
-    """Fit on all rows, or on a million of them, and encode all."""
+    """Fit on all rows, or on some of them, and encode all."""
     path = make_file(folder, n_rows)
     rows = []
     for method, max_rows in (("fit on all rows", 0), (f"fit on {FIT_ROWS:,} rows", FIT_ROWS)):

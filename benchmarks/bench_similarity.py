@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _rows import write_rows
 
 from embcompress import IIQ, ITQ, LSH, CompressedVectors, KeyedVectors, PCASign, Sign, load_vectors
-from embcompress.encoder import unit_rows
 from embcompress.quality import neighbour_recall
+from embcompress.row_lengths import unit_rows
 
 FILES = {
     "glove.6B.50d.head9163": "glove.6B.50d.head9163.txt",

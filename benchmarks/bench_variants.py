@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from _rows import write_rows
 
 from embcompress import IIQ, CompressedVectors, KeyedVectors, load_vectors
-from embcompress.encoder import unit_rows
 from embcompress.evaluation import Space, evaluate_similarity, space_of
 from embcompress.evaluation.retrieval import Neighbours, evaluate_retrieval, neighbours
 from embcompress.evaluation.suite_tasks import load_sets
@@ -33,6 +32,7 @@ from embcompress.progress import ProgressBar
 from embcompress.quantizers._moments import principal_directions
 from embcompress.quantizers._spectrum import choose_n_remove
 from embcompress.quantizers.itq import best_rotation, sample_rows
+from embcompress.row_lengths import unit_rows
 
 Matrix = npt.NDArray[np.float32]
 FILES = {

@@ -81,7 +81,7 @@ def billion(rows: list[Row]) -> str:
     )
     header = [
         "workers of one core",
-        "hours",
+        "minutes",
         "memory per worker, MB",
         "network per worker, MB",
         "read per worker, GB",
@@ -94,7 +94,7 @@ def billion(rows: list[Row]) -> str:
         body.append(
             [
                 str(n),
-                f"{(fixed + share * each) / 3600:.2f}",
+                f"{(fixed + share * each) / 60:,.1f}",
                 number(workers[0]["worker_peak_rss_mb"], 0),
                 f"{travels / 1e6:,.0f}",
                 f"{2 * share * 4 * _N_FEATURES / 1e9:,.0f}",

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from embcompress.code_search import SCORINGS, SearchedCodes
 from embcompress.codes import check_codes, code_bytes, unpack_signs
 from embcompress.container import Container, FormatError, load_container, save_container
-from embcompress.encoder import Encoder, unit_rows
+from embcompress.encoder import Encoder
 from embcompress.fitted import Quantizer, stored_facts
 from embcompress.model_card import Summary
 from embcompress.pretrained import Pretrained, example_word
 from embcompress.progress import ProgressBar
+from embcompress.row_lengths import unit_rows
 from embcompress.vectors import (
     Floats,
     KeyedVectors,

@@ -6,7 +6,7 @@ be encoded, and codes decoded, without the quantizer that made them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from embcompress.codes import check_codes, code_bytes, pack_bits, unpack_bits, unpack_signs
 from embcompress.container import Container, FormatError
+from embcompress.row_lengths import plain_lengths, unit_rows
 
-__all__ = ["Encoder", "cut_scores", "lengths_and_unit_rows", "row_lengths", "unit_rows"]
+__all__ = ["Encoder", "cut_scores"]
 
 Floats = npt.NDArray[np.floating]
 
@@ -110,7 +111,7 @@ class Encoder:
 
     def _project(self, X: Floats, out: Floats) -> Floats:
         """Scores of rows, in `out`."""
-        lengths = _plain_lengths(X) if self.normalize else None
+        lengths = plain_lengths(X) if self.normalize else None
         if self.normalize and lengths is None:
             X = unit_rows(X)
         if self.projection is None:
@@ -134,13 +135,35 @@ class Encoder:
         codes : ndarray of uint8, shape (n, ceil(n_bits / 8))
         """
         codes = np.empty((len(X), code_bytes(self.n_bits)), dtype=np.uint8)
-        # one piece of memory for all steps: a new one each time costs as much as the product
-        # where memory is given back at once, as on the workers of Dask
-        scores = np.empty((min(len(X), _CHUNK_ROWS), self.n_directions), dtype=X.dtype)
-        for start in range(0, len(X), _CHUNK_ROWS):
-            rows = X[start : start + _CHUNK_ROWS]
-            codes[start : start + len(rows)] = self.cut(self._project(rows, scores[: len(rows)]))
+        starts = range(0, len(X), _CHUNK_ROWS)
+        pieces = (X[start : start + _CHUNK_ROWS] for start in starts)
+        for start, part in zip(starts, self.encode_pieces(pieces), strict=True):
+            codes[start : start + len(part)] = part
         return codes
+
+    def encode_pieces(self, pieces: Iterable[Floats]) -> Iterator[npt.NDArray[np.uint8]]:
+        """Packed codes of rows that come in pieces of a few thousand.
+
+        Parameters
+        ----------
+        pieces : iterable of ndarray of shape (m, n_features)
+
+        Yields
+        ------
+        codes : ndarray of uint8, shape (m, ceil(n_bits / 8))
+        """
+        # one piece of memory for all: a new one each time costs half as much as the product where
+        # memory is given back at once, as on the workers of Dask
+        scores = np.empty((0, self.n_directions))
+        for X in pieces:
+            if len(scores) < len(X) or scores.dtype != X.dtype:
+                scores = np.empty((len(X), self.n_directions), dtype=X.dtype)
+                signs = np.empty(scores.shape, dtype=np.bool_)
+            found = self._project(X, scores[: len(X)])
+            if self.n_second:
+                yield self.cut(found)
+            else:
+                yield pack_bits(np.greater_equal(found, 0, out=signs[: len(X)]))
 
     def cut(self, scores: Floats) -> npt.NDArray[np.uint8]:
         """Packed codes of scores; a positive factor on a row of scores changes nothing.
@@ -394,68 +417,3 @@ def cut_scores(scores: Floats, n_second: int = 0) -> npt.NDArray[np.uint8]:
     mean_square = np.einsum("ij,ij->i", scores, scores) / scores.shape[1]
     large = np.abs(scores[:, :n_second]) >= np.sqrt(mean_square)[:, None]
     return pack_bits(np.concatenate([first, large == first[:, :n_second]], axis=1))
-
-
-def unit_rows(X: Floats) -> Floats:
-    """Rows scaled to length 1; rows of zeros stay zero.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-
-    Returns
-    -------
-    ndarray of shape (n, d), dtype of `X`
-    """
-    return lengths_and_unit_rows(X)[1]
-
-
-def lengths_and_unit_rows(X: Floats, out: Floats | None = None) -> tuple[Floats, Floats]:
-    """Euclidean lengths of rows, also where their squares are out of range, and unit rows.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-    out : ndarray of shape (n, d), optional
-        Where to put the unit rows.
-
-    Returns
-    -------
-    lengths : ndarray of shape (n,), dtype of `X`
-    rows : ndarray of shape (n, d), dtype of `X`
-        As :func:`unit_rows`.
-    """
-    lengths = _plain_lengths(X)
-    if lengths is not None:
-        return lengths, np.multiply(X, (1 / lengths)[:, None], out=out)
-    # dividing by the largest entry first keeps squares of huge and tiny values in range
-    peak = np.abs(X).max(axis=1, keepdims=True, initial=0)
-    scaled = np.divide(X, np.where(peak > 0, peak, 1), out=out)
-    norms = np.sqrt(np.einsum("ij,ij->i", scaled, scaled))
-    scaled /= np.where(norms > 0, norms, 1)[:, None]
-    return norms * peak[:, 0], scaled
-
-
-def row_lengths(X: Floats) -> Floats:
-    """Euclidean lengths of rows, also where their squares are out of range.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-
-    Returns
-    -------
-    ndarray of shape (n,), dtype of `X`
-    """
-    lengths = _plain_lengths(X)
-    return lengths_and_unit_rows(X)[0] if lengths is None else lengths
-
-
-def _plain_lengths(X: Floats) -> Floats | None:
-    """Lengths of rows; None if a row is zero or a square is near the limits of the data type."""
-    with np.errstate(over="ignore"):
-        squares = np.einsum("ij,ij->i", X, X)
-    limits = np.finfo(X.dtype)
-    if len(X) and (squares.min() < limits.tiny / limits.eps or squares.max() > limits.max / 4):
-        return None
-    return np.sqrt(squares)

@@ -262,7 +262,7 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     if not model.is_file():
         others = sorted(file.name for file in path.glob("*.safetensors"))
         hint = f" (found: {', '.join(others)})" if others else ""
-        raise FileNotFoundError(f"{path}: the folder has no {MODEL_FILE}{hint}")
+        raise FileNotFoundError(f"{path}: the folder has no {MODEL_FILE} or manifest.json{hint}")
     try:
         kind_of(model)
     except FormatError as error:

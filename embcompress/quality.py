@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.compressed import SCORINGS, CompressedVectors
-from embcompress.encoder import unit_rows
 from embcompress.evaluation.retrieval import check_size, draw_queries, hits, nearest_others, others
 from embcompress.progress import ProgressBar
+from embcompress.row_lengths import unit_rows
 from embcompress.vectors import KeyedVectors
 
 __all__ = ["neighbour_recall", "neighbour_recalls", "recall_results"]

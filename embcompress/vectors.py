@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.encoder import unit_rows
+from embcompress.row_lengths import unit_rows
 from embcompress.vocabulary import Vocabulary
 
 __all__ = ["KeyedVectors", "Source", "UnknownWordError", "WordVectors"]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from embcompress.encoder import row_lengths, unit_rows
 from embcompress.quantizers._moments import moments, principal_directions
+from embcompress.row_lengths import row_lengths, unit_rows
 
 
 @given(

@@ -8,11 +8,11 @@ from scipy.stats import ortho_group, spearmanr
 
 from embcompress import IIQ, ITQ, load_vectors
 from embcompress.codes import pack_bits, unpack_bits
-from embcompress.encoder import unit_rows
 from embcompress.progress import ProgressBar
 from embcompress.quantizers._spectrum import spectrum_excess
 from embcompress.quantizers.iiq import isotropy
 from embcompress.quantizers.itq import fit_rotation
+from embcompress.row_lengths import unit_rows
 
 
 def power_law(n, d, alpha=1.0, seed=0):

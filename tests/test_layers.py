@@ -20,6 +20,7 @@ LAYERS = [
         "container",
         "labels",
         "progress",
+        "row_lengths",
         "sampling",
         "simd",
         "sizes",

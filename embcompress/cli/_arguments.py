@@ -72,7 +72,7 @@ InputFile = Annotated[
 
 def model_path(path: Path) -> Path:
     """The file of a folder as the Hugging Face hub has them, or the path itself."""
-    if not path.is_dir():
+    if not path.is_dir() or (path / "manifest.json").is_file():  # a folder of shards
         return path
     from embcompress.pretrained import model_file
 

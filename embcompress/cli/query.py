@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from embcompress.cli._arguments import (
     ScoringOption,
     SmallFile,
     TopN,
+    model_path,
 )
 from embcompress.cli._output import (
     describe_codes,
@@ -141,7 +143,7 @@ def _search_file(arguments: list[str], topn: int, scoring: str, engine: str) -> 
     file, *words = arguments
     if not words:
         raise ValueError(f"name words to look up behind the file {file}")
-    small = CompressedVectors.load(file, engine=engine)
+    small = CompressedVectors.load(model_path(Path(file)), engine=engine)
     return {
         word: small.most_similar(word, topn=topn, scoring=scoring) for word in dict.fromkeys(words)
     }

@@ -31,13 +31,13 @@ import numpy.typing as npt
 
 from embcompress.codes import code_bytes
 from embcompress.compressed import CompressedVectors
-from embcompress.encoder import unit_rows
 from embcompress.evaluation.space import Space, space_of
 from embcompress.fitted import Quantizer, learned
 from embcompress.quantizers import IIQ, ITQ, LSH, PCASign, Sign
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers._spectrum import choose_n_remove
 from embcompress.quantizers.itq import sample_rows
+from embcompress.row_lengths import unit_rows
 from embcompress.vectors import KeyedVectors
 
 __all__ = ["METHODS", "Compressed", "MethodSpec", "find_methods"]

@@ -13,11 +13,12 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from embcompress.encoder import Encoder, row_lengths, unit_rows
+from embcompress.encoder import Encoder
 from embcompress.quantizers._encoders import fit_encoder
 from embcompress.quantizers._moments import moments, prepared_rows, principal_directions
 from embcompress.quantizers.baselines import random_rotation
 from embcompress.quantizers.itq import sample_rows
+from embcompress.row_lengths import row_lengths, unit_rows
 
 __all__ = ["Decoded", "FaissITQ", "product_codes", "rotated_index_codes"]
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.compressed import SCORINGS, CompressedVectors
-from embcompress.encoder import Encoder, unit_rows
+from embcompress.encoder import Encoder
+from embcompress.row_lengths import unit_rows
 from embcompress.vectors import KeyedVectors
 from embcompress.vocabulary import Vocabulary
 

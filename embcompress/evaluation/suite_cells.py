@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from embcompress._version import __version__
 from embcompress.container import atomic_write
-from embcompress.encoder import unit_rows
 from embcompress.evaluation.bootstrap import N_RESAMPLES, _draws, mean_outcome
 from embcompress.evaluation.results import Result, Statistic
 from embcompress.evaluation.similarity import spearman
 from embcompress.evaluation.space import Space
 from embcompress.evaluation.suite_tasks import Subject, TaskSets
 from embcompress.progress import ProgressBar
+from embcompress.row_lengths import unit_rows
 from embcompress.vectors import KeyedVectors
 
 if TYPE_CHECKING:

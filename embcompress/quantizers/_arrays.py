@@ -13,8 +13,8 @@ import numpy.typing as npt
 from sklearn.utils._array_api import _convert_to_numpy, get_namespace
 
 from embcompress.encoder import Encoder
-from embcompress.encoder import lengths_and_unit_rows as numpy_lengths_and_unit_rows
-from embcompress.encoder import unit_rows as numpy_unit_rows
+from embcompress.row_lengths import lengths_and_unit_rows as numpy_lengths_and_unit_rows
+from embcompress.row_lengths import unit_rows as numpy_unit_rows
 
 __all__ = [
     "decode",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,7 @@ class MomentSums:
         self._scatter = np.zeros((n_features, n_features)) if covariance else None
         self._lengths = 0.0
         self._waiting: Array | None = None
+        self._places: tuple[Floats, Floats] | None = None
 
     def add(self, X: Array) -> None:
         """Add rows, an array of shape (m, n_features)."""
@@ -88,10 +90,8 @@ class MomentSums:
                 return
             self.flush()
         whole = start + (X.shape[0] - start) // step * step
-        # one piece of memory for all blocks
-        place = np.empty((step, X.shape[1]), X.dtype) if is_numpy(X) and whole > start else None
         for first in range(start, whole, step):
-            self._add_block(X[first : first + step], place)
+            self._add_block(X[first : first + step])
         if whole < X.shape[0]:
             xp = namespace(X)
             self._waiting = xp.asarray(X[whole:], copy=True)
@@ -108,19 +108,38 @@ class MomentSums:
         first = to_numpy(unit_rows(first) if self.normalize else first)
         self._shift = first.mean(axis=0, dtype=np.float64)
 
-    def _add_block(self, X: Array, place: Floats | None = None) -> None:
+    def _add_block(self, X: Array) -> None:
         if self._shift is None:
             self.start(X)
         assert self._shift is not None
+        place, products = self._places_for(X) if is_numpy(X) else (None, None)
         if self.normalize:
             lengths, X = lengths_and_unit_rows(X, place)
             self._lengths += float(lengths.sum())
         shift = like(self._shift, X)
-        # place holds a copy of the rows by now, or is free to
         shifted = X - shift if place is None else np.subtract(X, shift, out=place)
         self._total += to_numpy(shifted.sum(axis=0))
-        if self._scatter is not None:
+        if self._scatter is None:
+            return
+        if products is None:
             self._scatter += to_numpy(shifted.T @ shifted)
+        else:
+            self._scatter += np.matmul(shifted.T, shifted, out=products)
+
+    def _places_for(self, X: Floats) -> tuple[Floats, Floats]:
+        """Memory for prepared rows and for their products, the same for all blocks.
+
+        New memory for each block would cost half as much as the products where memory is given
+        back at once, as on the workers of Dask.
+        """
+        if self._places is None or self._places[0].dtype != X.dtype:
+            d = X.shape[1]
+            self._places = np.empty((_BLOCK_ROWS, d), X.dtype), np.empty((d, d), X.dtype)
+        place, products = self._places
+        return place[: len(X)], products
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_places": None}
 
     def merge(self, other: MomentSums) -> None:
         """Add the sums of other rows, taken with the same options."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from embcompress.encoder import Encoder, unit_rows
+from embcompress.encoder import Encoder
 from embcompress.progress import ProgressBar
 from embcompress.quantizers import _arrays
 from embcompress.quantizers._arrays import like, prepared_rows
@@ -21,6 +21,7 @@ from embcompress.quantizers._spectrum import choose_n_remove
 from embcompress.quantizers._statistics import PartialFitMixin
 from embcompress.quantizers.base import BinaryQuantizer
 from embcompress.quantizers.itq import Rotation, best_rotation
+from embcompress.row_lengths import unit_rows
 
 __all__ = ["IIQ", "isotropy"]
 

@@ -121,6 +121,7 @@ class ParquetSource(_TableSource):
     """
 
     n_rows: int
+    is_light = True
 
     def __init__(
         self,
@@ -245,6 +246,8 @@ class ArrowFileSource(_TableSource):
     column : str or list of str, optional
         As for :class:`ParquetSource`.
     """
+
+    is_light = True
 
     def __init__(
         self, path: str | os.PathLike[str], *, column: str | list[str] | None = None

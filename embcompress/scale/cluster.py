@@ -24,13 +24,13 @@ from embcompress.quantizers import BinaryQuantizer
 from embcompress.quantizers._moments import MomentSums
 from embcompress.quantizers._rows import ArrayRows, Needs, Rows, add_up, sample_rows
 from embcompress.scale import shards
-from embcompress.scale.collections import as_array
+from embcompress.scale.collections import as_array, parts_of, pieces
 from embcompress.scale.computing import as_completed, compute
 from embcompress.scale.fitting import check_max_rows
 from embcompress.scale.manifest import Manifest, Shard, write_manifest
 from embcompress.scale.opened import ShardedCodes, open_shards
 from embcompress.scale.sharded_index import search_part
-from embcompress.scale.sources import BLOCK_ROWS
+from embcompress.scale.streams import Gathering
 
 __all__ = ["DaskRows", "fit", "search", "transform", "write_shards"]
 
@@ -61,12 +61,7 @@ def fit(
 
 def transform(encoder: Encoder, collection: Any, *, column: str | list[str] | None = None) -> Any:
     """Codes of a Dask collection as a Dask array; nothing is computed."""
-    array = as_array(collection, column, n_features=encoder.n_features)
-    if array.shape[1] != encoder.n_features:
-        raise ValueError(
-            f"the Dask collection has {array.shape[1]} columns; this quantizer was fitted on "
-            f"{encoder.n_features}"
-        )
+    array = _to_encode(encoder, collection, column)
     return array.map_blocks(
         _encode,
         # as one key of the graph, which every worker gets once
@@ -77,17 +72,19 @@ def transform(encoder: Encoder, collection: Any, *, column: str | list[str] | No
     )
 
 
-def _encode(rows: Any, encoder: Encoder) -> npt.NDArray[np.uint8]:
-    return encoder.encode(_checked(rows))
+def _to_encode(encoder: Encoder, collection: Any, column: str | list[str] | None) -> Any:
+    """The rows as an array, of the width that was fitted."""
+    array = as_array(collection, column, n_features=encoder.n_features)
+    if array.shape[1] != encoder.n_features:
+        raise ValueError(
+            f"the Dask collection has {array.shape[1]} columns; this quantizer was fitted on "
+            f"{encoder.n_features}"
+        )
+    return array
 
 
-def _checked(rows: Any) -> npt.NDArray[np.floating]:
-    """Rows of a block as they are worked on."""
-    rows = np.asarray(rows)
-    if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
-        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-        raise ValueError(f"a partition of the Dask collection holds NaN or infinity in row {bad}")
-    return rows
+def _encode(part: Any, encoder: Encoder) -> npt.NDArray[np.uint8]:
+    return np.concatenate([*encoder.encode_pieces(pieces(part))])
 
 
 class DaskRows(Rows):
@@ -126,17 +123,17 @@ class DaskRows(Rows):
         task = _dask().delayed(_block_total)
         # as one key of the graph, which every worker gets once
         functions = _dask().delayed((self._functions, function), traverse=False)
-        parts = [task(block, functions) for block in self._blocks()]
+        parts = [task(block, functions) for block in parts_of(self._array)]
         return compute(parts, _add_totals, "Summing up", progress=self._progress)
 
     def take(self, positions: Positions) -> npt.NDArray:
         """Rows by number."""
         order = np.argsort(positions, kind="stable")
         functions = _dask().delayed((self._functions,), traverse=False)
-        task = _dask().delayed(_block_rows)
+        task, splits = _dask().delayed(_block_rows), self._split(positions[order])
         parts = [
-            task(block, functions, local)
-            for block, local in zip(self._blocks(), self._split(positions[order]), strict=True)
+            task(part, functions, local)
+            for part, local in zip(parts_of(self._array), splits, strict=True)
             if len(local)
         ]
         found = compute(parts, _concatenate, "Drawing rows", progress=self._progress)
@@ -149,7 +146,7 @@ class DaskRows(Rows):
         positions = needs.positions(self.n, random)
         if positions is None:
             positions = np.arange(self.n if needs.limit is not None else 0)
-        blocks = self._blocks()
+        blocks = parts_of(self._array)
         delayed = _dask().delayed
         # all sums are taken about one point: the order of merging hardly matters then
         started = delayed(_started)(blocks[0], needs)
@@ -158,9 +155,6 @@ class DaskRows(Rows):
         parts = [task(each, started, local) for each, local in zip(blocks, locals_, strict=True)]
         sums, sample = compute(parts, _merge_surveys, "Fitting", progress=self._progress)
         return sums, self if needs.limit is None else ArrayRows(sample)
-
-    def _blocks(self) -> list[Any]:
-        return list(self._array.to_delayed()[:, 0])
 
     def _split(self, positions: Positions) -> list[Positions]:
         """Ascending row numbers by block, counted from the start of each."""
@@ -178,12 +172,10 @@ def _chained(functions: Sequence[Function], block: Any) -> Any:
     return block
 
 
-def _block_total(rows: Any, functions: tuple[tuple[Function, ...], Function]) -> tuple[Any, ...]:
-    """Sums over a partition, in steps that leave memory for others."""
+def _block_total(part: Any, functions: tuple[tuple[Function, ...], Function]) -> tuple[Any, ...]:
+    """Sums over a partition."""
     chain, function = functions
-    rows = _checked(rows)
-    starts = range(0, max(len(rows), 1), BLOCK_ROWS)
-    return add_up(function(_chained(chain, rows[k : k + BLOCK_ROWS])) for k in starts)
+    return add_up(function(_chained(chain, piece)) for piece in pieces(part))
 
 
 def _add_totals(parts: list[tuple[Any, ...]]) -> tuple[Any, ...]:
@@ -191,31 +183,35 @@ def _add_totals(parts: list[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 
 def _block_rows(
-    rows: Any, functions: tuple[tuple[Function, ...]], positions: Positions
+    part: Any, functions: tuple[tuple[Function, ...]], positions: Positions
 ) -> npt.NDArray:
-    return _chained(functions[0], _checked(rows)[positions])
+    gathering = Gathering(positions)
+    for piece in pieces(part):
+        gathering.add(piece)
+    return _chained(functions[0], gathering.rows())
 
 
 def _concatenate(parts: list[npt.NDArray]) -> npt.NDArray:
     return np.concatenate(parts)
 
 
-def _started(rows: Any, needs: Needs) -> MomentSums:
-    rows = _checked(rows)
-    sums = needs.sums(rows.shape[1])
-    if len(rows):
-        sums.start(rows)
+def _started(part: Any, needs: Needs) -> MomentSums:
+    first = next(pieces(part))
+    sums = needs.sums(first.shape[1])
+    if len(first):
+        sums.start(first)
     return sums
 
 
 def _surveyed(
-    rows: Any, started: MomentSums, positions: Positions
+    part: Any, started: MomentSums, positions: Positions
 ) -> tuple[MomentSums, npt.NDArray]:
-    rows = _checked(rows)
-    sums = copy.deepcopy(started)
-    sums.add(rows)
+    sums, gathering = copy.deepcopy(started), Gathering(positions)
+    for piece in pieces(part):
+        sums.add(piece)
+        gathering.add(piece)
     sums.flush()
-    return sums, rows[positions]
+    return sums, gathering.rows()
 
 
 def _merge_surveys(
@@ -272,10 +268,12 @@ def write_shards(
         token = {"kind": "dask", "token": collection.__dask_tokenize__(), "column": column}
         token = {**token, "token": _dask().base.tokenize(token["token"])}
         manifest, encoder = shards.begin(folder, quantizer, token, 0)
+        manifest = shards.end_of_whole_shards(folder, manifest)
         if not manifest.complete:
-            codes = transform(encoder, collection, column=column)
-            manifest = shards.end_of_whole_shards(folder, manifest)
-            _write_rest(folder, manifest, codes.to_delayed()[:, 0], progress)
+            shared = _dask().delayed(encoder, traverse=False)
+            encode = _dask().delayed(_encode)
+            parts = parts_of(_to_encode(encoder, collection, column))
+            _write_rest(folder, manifest, [encode(part, shared) for part in parts], progress)
     return open_shards(folder)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from embcompress._optional import require
-from embcompress.scale.sources import Source, float_type, open_source
+from embcompress.scale.sources import BLOCK_ROWS, Source, blocks, float_type, open_source
 
-__all__ = ["as_array", "to_dask"]
+__all__ = ["SourcePart", "as_array", "parts_of", "pieces", "to_dask"]
 
 
 def _dask() -> Any:
@@ -54,14 +55,74 @@ def to_dask(
     if isinstance(rows_per_block, bool) or rows_per_block < 1:
         raise ValueError(f"rows_per_block={rows_per_block!r} must be a whole number from 1 on")
     name = f"rows-{_dask().base.tokenize(opened.fingerprint())}"
-    reader, read = delayed(opened, traverse=False, name=f"source-{name}"), delayed(_read_block)
-    blocks = []
+    read = delayed(_read_block)
+    # the name of a file goes with every task, so that any worker takes any; rows go once
+    reader = opened
+    if not opened.is_light:
+        reader = delayed(opened, traverse=False, name=f"source-{name}")
+    wholes, parts = [], []
     for first in range(0, opened.n_rows, rows_per_block):
         last = min(first + rows_per_block, opened.n_rows)
         part = read(reader, first, last, dask_key_name=f"{name}-{first}-{last}")
         shape = (last - first, opened.n_features)
-        blocks.append(array.from_delayed(part, shape=shape, dtype=opened.dtype))
-    return array.concatenate(blocks)
+        wholes.append(array.from_delayed(part, shape=shape, dtype=opened.dtype))
+        lazy = SourcePart if opened.is_light else delayed(SourcePart)
+        parts.append(lazy(reader, first, last))
+    made = array.concatenate(wholes)
+    # under its name, which changes with whatever is done to the array
+    made.source_parts = (made.name, parts)
+    return made
+
+
+class SourcePart:
+    """Rows of a source, read in pieces when they are worked on: a block that is not made whole.
+
+    Parameters
+    ----------
+    source : Source
+    first, last : int
+        From row `first` to before row `last`.
+    """
+
+    def __init__(self, source: Source, first: int, last: int) -> None:
+        self._source, self._first, self._last = source, first, last
+
+    def pieces(self) -> Iterator[npt.NDArray[np.floating]]:
+        """Checked rows, block by block."""
+        missing = self._last - self._first
+        for rows in blocks(self._source, self._first):
+            yield rows[:missing]
+            missing -= len(rows)
+            if missing <= 0:
+                return
+
+
+def parts_of(array: Any) -> list[Any]:
+    """Blocks of a Dask array for tasks: those of :func:`to_dask` as a `SourcePart`."""
+    name, parts = getattr(array, "source_parts", (None, []))
+    return parts if name == array.name else list(array.to_delayed()[:, 0])
+
+
+def pieces(part: Any) -> Iterator[npt.NDArray[np.floating]]:
+    """Checked rows of a block of a Dask array, in pieces that stay in the caches; at least one.
+
+    Raises
+    ------
+    ValueError
+        If a row holds NaN or infinity.
+    """
+    if hasattr(part, "pieces"):
+        yield from part.pieces()
+        return
+    rows = np.asarray(part)
+    for start in range(0, max(len(rows), 1), BLOCK_ROWS):
+        piece = rows[start : start + BLOCK_ROWS]
+        if not np.isfinite(piece.sum()) and not np.isfinite(piece).all():
+            bad = start + int(np.flatnonzero(~np.isfinite(piece).all(axis=1))[0])
+            raise ValueError(
+                f"a partition of the Dask collection holds NaN or infinity in row {bad}"
+            )
+        yield piece
 
 
 def _read_block(source: Source, first: int, last: int) -> npt.NDArray[np.floating]:
@@ -140,13 +201,13 @@ def _of_frame(frame: Any, column: str | list[str] | None, n_features: int | None
     if n_features is None:
         n_features = int(dask.delayed(_width)(parts[0], columns).compute())
     stack = dask.delayed(_stack)
-    blocks = [
+    wholes = [
         array.from_delayed(
             stack(part, columns, n_features), shape=(np.nan, n_features), dtype=np.float32
         )
         for part in parts
     ]
-    return array.concatenate(blocks, allow_unknown_chunksizes=True)
+    return array.concatenate(wholes, allow_unknown_chunksizes=True)
 
 
 def _columns(frame: Any, column: str | list[str] | None) -> str | list[str]:

@@ -51,8 +51,8 @@ def fit(
     column : str or list of str, optional
         Column of lists, or columns of numbers, of a table.
     max_rows : int, optional
-        Fit on so many rows, drawn at random, instead of on all. A million rows tell mean and
-        principal directions of a billion to a thousandth.
+        Fit on so many rows, drawn at random and held in memory, instead of on all. It saves the
+        covariance of the others, which is a small part of the time.
     progress : bool, default False
         Show a progress bar.
 
@@ -233,11 +233,10 @@ def encoded_blocks(
     with ProgressBar("Encoding", source.n_rows, unit="rows", enabled=progress) as bar:
         extra = start % BLOCK_ROWS  # a block is encoded whole, so that it is rounded as always
         bar.advance(start - extra)
-        for rows in blocks(source, start - extra):
-            codes = encoder.encode(rows)
+        for codes in encoder.encode_pieces(blocks(source, start - extra)):
             yield codes[extra:]
             extra = 0
-            bar.advance(len(rows))
+            bar.advance(len(codes))
 
 
 def encoder_of(quantizer: Any) -> Encoder:

@@ -99,8 +99,8 @@ def write_shards(
     fingerprint = opened.fingerprint() if opened.rereadable else {"kind": "iterator"}
     with locked(folder):
         manifest, encoder = begin(folder, quantizer, fingerprint, rows_per_shard)
+        manifest = end_of_whole_shards(folder, manifest)
         if not manifest.complete:
-            manifest = end_of_whole_shards(folder, manifest)
             if manifest.shards and not opened.rereadable:
                 raise ValueError(
                     f"{folder}: {manifest.n_rows} rows are there, and an iterator cannot be told "
@@ -280,14 +280,15 @@ def _check_same(
 
 
 def end_of_whole_shards(folder: Path, manifest: Manifest) -> Manifest:
-    """The manifest up to the first shard that is not what was written."""
+    """The manifest up to the first shard that is not what was written; complete if all are."""
     whole = []
     for shard in manifest.shards:
         path = folder / shard.file
         if not path.is_file() or checksum(path) != shard.crc32:
             break
         whole.append(shard)
-    return replace(manifest, shards=whole)
+    complete = manifest.complete and len(whole) == len(manifest.shards)
+    return replace(manifest, shards=whole, complete=complete)
 
 
 @contextmanager

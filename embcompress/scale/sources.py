@@ -20,6 +20,7 @@ __all__ = [
     "BLOCK_ROWS",
     "ArraySource",
     "ChunkSource",
+    "NpySource",
     "Source",
     "TextSource",
     "blocks",
@@ -47,6 +48,8 @@ class Source(ABC):
         float32 or float64: what chunks are cast to.
     rereadable : bool
         Whether the rows can be read more than once.
+    is_light : bool
+        Whether it is pickled as the name of a file instead of with the rows.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Source(ABC):
     n_features: int
     dtype: np.dtype
     rereadable = True
+    is_light = False
 
     @abstractmethod
     def chunks(self, start: int = 0) -> Iterator[npt.NDArray]:
@@ -109,6 +113,28 @@ class ArraySource(Source):
             "dtype": str(self._array.dtype),
             "crc32": checksum,
         }
+
+
+class NpySource(ArraySource):
+    """A ``.npy`` matrix, memory-mapped.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+
+    is_light = True
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise FormatError(f"{path}: a damaged or unsafe .npy file ({error})") from error
+        super().__init__(array, self._path.name)
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return type(self), (self._path,)
 
 
 class ChunkSource(Source):
@@ -276,11 +302,7 @@ def _open_path(path: Path, column: str | list[str] | None) -> Source:
     if column is not None:
         raise ValueError(f"{path.name} is no table; column={column!r} is for Parquet and Arrow")
     if path.suffix == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"{path}: a damaged or unsafe .npy file ({error})") from error
-        return ArraySource(array, path.name)
+        return NpySource(path)
     return TextSource(path)
 
 

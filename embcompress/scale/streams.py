@@ -15,7 +15,7 @@ from embcompress.quantizers._rows import ArrayRows, Needs, Rows, add_up
 from embcompress.quantizers._statistics import RunningStatistics
 from embcompress.scale.sources import Source, blocks
 
-__all__ = ["OnceRows", "StreamRows"]
+__all__ = ["Gathering", "OnceRows", "StreamRows"]
 
 Floats = npt.NDArray[np.floating]
 Function = Callable[[Any], Any]
@@ -67,20 +67,21 @@ class StreamRows(Rows):
     def take(self, positions: npt.NDArray[np.intp]) -> npt.NDArray:
         """Rows by number, in one pass that ends with the last of them."""
         order = np.argsort(positions, kind="stable")
-        gathering = _Gathering(positions[order])
+        gathering = Gathering(positions[order])
         for block in self._blocks("Drawing rows"):
             gathering.add(block)
             if gathering.complete:
                 break
-        out = np.empty((len(positions), self.n_features), dtype=self.dtype)
-        out[order] = gathering.rows()
-        return out
+        rows = gathering.rows()
+        if not np.array_equal(order, np.arange(len(order))):
+            rows = rows[np.argsort(order)]
+        return rows
 
     def survey(self, needs: Needs, random: np.random.RandomState) -> tuple[MomentSums, Rows]:
         """Sums over all rows, and a sample of them: one pass if the number of rows is known."""
         positions = needs.positions(self.n, random)
         everything = positions is None and needs.limit is not None
-        gathering = _Gathering(np.arange(self.n) if everything else positions)
+        gathering = Gathering(np.arange(self.n) if everything else positions)
         sums = needs.sums(self.n_features)
         for block in self._blocks("Fitting"):
             sums.add(block)
@@ -105,12 +106,18 @@ class StreamRows(Rows):
         return block
 
 
-class _Gathering:
-    """Rows with given ascending numbers, picked from blocks that pass by."""
+class Gathering:
+    """Rows with given ascending numbers, picked from blocks that pass by.
+
+    Parameters
+    ----------
+    positions : ndarray of int, or None
+        Numbers of the rows, ascending. None: no rows.
+    """
 
     def __init__(self, positions: npt.NDArray[np.intp] | None) -> None:
         self._positions = np.empty(0, dtype=np.intp) if positions is None else positions
-        self._found: list[npt.NDArray] = []
+        self._rows: npt.NDArray | None = None
         self._n_found = self._n_seen = 0
 
     @property
@@ -122,13 +129,16 @@ class _Gathering:
         """Pick from the next block."""
         end = self._n_seen + len(block)
         last = int(np.searchsorted(self._positions, end))
-        if last > self._n_found:
-            self._found.append(block[self._positions[self._n_found : last] - self._n_seen])
+        if self._rows is None:  # filled in place: there is no second copy
+            self._rows = np.empty((len(self._positions), block.shape[1]), dtype=block.dtype)
+        picked = self._positions[self._n_found : last] - self._n_seen
+        self._rows[self._n_found : last] = block[picked]
         self._n_found, self._n_seen = last, end
 
     def rows(self) -> npt.NDArray:
-        """The picked rows."""
-        return np.concatenate(self._found)
+        """The picked rows; all have passed by."""
+        assert self._rows is not None
+        return self._rows
 
 
 class OnceRows(Rows):

@@ -88,7 +88,7 @@ export class CompressedVectors {
   /** @type {Uint32Array | undefined} */
   #asWords;
   /** @type {Float32Array | undefined} */
-  #lengths;
+  #inverseLengths;
 
   /**
    * @param {object} parts
@@ -174,7 +174,7 @@ export class CompressedVectors {
    */
   prepare() {
     this.words.find("");
-    if (this.nSecond) this.#lengths ??= this.#valueLengths();
+    if (this.nSecond) this.#inverses();
     else this.#asWords ??= toWords(this.codes, this.width);
     return this;
   }
@@ -319,15 +319,24 @@ export class CompressedVectors {
   /** Cosines of a query with the numbers of all codes, in the roundings of Python. */
   #cosines(query) {
     const tables = this.#tables(query);
-    const lengths = (this.#lengths ??= this.#valueLengths());
-    const length = Math.max(Math.fround(Math.sqrt(dot(query, query))), Math.fround(1e-30));
+    const inverse = this.#inverses();
+    let length = Math.fround(Math.sqrt(dot(query, query)));
+    // with one bit per direction all codes have the same length
+    if (!this.nSecond) length = Math.fround(length * Math.fround(Math.sqrt(this.nBits)));
+    length = Math.max(length, Math.fround(1e-30));
     const scores = new Float32Array(this.length);
     for (let i = 0, place = 0; i < scores.length; i++) {
       let sum = 0;
       for (let j = 0; j < this.width; j++) sum += tables[(j << 8) | this.codes[place++]];
-      scores[i] = Math.fround(Math.fround(sum) / lengths[i]) / length;
+      scores[i] = Math.fround(this.nSecond ? sum * inverse[i] : sum) / length;
     }
     return scores;
+  }
+
+  /** One by the length of the numbers of each code. */
+  #inverses() {
+    this.#inverseLengths ??= this.#valueLengths().map((length) => 1 / length);
+    return this.#inverseLengths;
   }
 
   /** What each byte of a code adds to its score, by place and value. */

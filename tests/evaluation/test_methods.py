@@ -10,10 +10,10 @@ import pytest
 
 from embcompress import IIQ, CompressedVectors, KeyedVectors
 from embcompress.codes import unpack_signs
-from embcompress.encoder import unit_rows
 from embcompress.evaluation import SimilarityPairs, evaluate_similarity, space_of
 from embcompress.evaluation.methods import METHODS, Compressed, find_methods
 from embcompress.evaluation.methods_faiss import rotated_index_codes
+from embcompress.row_lengths import unit_rows
 
 WITH_FACTORS = {"rabitq", "eden1"}
 NOT_CUT = {"float", "float-abtt"}
