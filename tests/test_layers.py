@@ -19,6 +19,7 @@ LAYERS = [
         "codes",
         "container",
         "labels",
+        "norms",
         "progress",
         "sampling",
     },
