@@ -161,7 +161,7 @@ def test_saving_again_replaces_and_a_failure_leaves_what_was(small, folder, samp
 def test_folders_that_are_none(small, tmp_path):
     with pytest.raises(FileNotFoundError):
         small.save_pretrained(tmp_path / "no" / "folder")
-    with pytest.raises(FileNotFoundError, match=r"has no model.safetensors$"):
+    with pytest.raises(FileNotFoundError, match=r"has no model.safetensors or manifest.json$"):
         CompressedVectors.from_pretrained(tmp_path)
     (tmp_path / "weights.safetensors").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"\(found: weights.safetensors\)"):
