@@ -186,7 +186,7 @@ def test_the_command_line_takes_folders(folder, small, tmp_path):
     (folder / "model.safetensors").unlink()
     done = run_here("search", folder, "king")
     assert done.returncode == 2
-    assert done.stderr == f"embcompress: {folder}: the folder has no model.safetensors\n"
+    assert done.stderr == f"embcompress: {folder}: the folder has no model.safetensors or manifest.json\n"
 
 
 # The hub, which these tests do not reach --------------------------------------------------------
