@@ -1,16 +1,20 @@
 """Fit and encode on a GPU and on the processor: the same codes, and how long each takes.
 
-Needs PyTorch with CUDA, and the package; prints one line of JSON. Times are wall seconds, the best
-of three, with the rows already where they are worked on.
+Needs PyTorch with CUDA, and the package; prints one line of JSON, and writes rows to --csv, for
+benchmarks/results/scale_gpu.csv. Times are wall seconds, the best of three, with the rows already
+where they are worked on.
 
-Run: ``python benchmarks/gpu_check.py --rows 1000000``
+Run: ``python benchmarks/gpu_check.py --rows 1000000 --csv scale_gpu.csv``
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import datetime
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -85,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--csv", type=Path, help="where to write the rows")
     options = parser.parse_args()
     import sklearn
     import torch
@@ -105,6 +110,23 @@ def main() -> None:
     device = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     versions = {"torch": torch.__version__, "sklearn": sklearn.__version__}
     print(json.dumps({"device": device, "threads": os.cpu_count(), **versions, "rows": found}))
+    if options.csv:
+        write(options.csv, found, f"{os.cpu_count()} cores, {device}", versions)
+
+
+def write(path: Path, rows: list[dict[str, Any]], device: str, versions: dict[str, str]) -> None:
+    """Write the rows with what they were measured on."""
+    machine = {
+        "cpu": device,
+        "numpy": np.__version__,
+        **versions,
+        "python": platform.python_version(),
+        "date": datetime.date.today().isoformat(),
+    }
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*rows[0], *machine], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **machine} for row in rows)
 
 
 if __name__ == "__main__":

@@ -201,6 +201,7 @@ TABLES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
     "scale": ("scale", scale.one_process),
     "scale-billion": ("scale", scale.billion),
     "scale-dask": ("scale", scale.dask),
+    "scale-gpu": ("scale_gpu", scale.gpu),
     "similarity": ("similarity", similarity),
     "stores": ("stores", stores.stores),
     "variants": ("variants", quality.variants),

@@ -109,3 +109,21 @@ def _cost(few: Row, many: Row) -> tuple[float, float]:
     (n, seconds), (more, longer) = ((int(row["rows"]), float(row["cpu_s"])) for row in (few, many))
     each = (longer - seconds) / (more - n)
     return max(seconds - n * each, 0.0), each
+
+
+def gpu(rows: list[Row]) -> str:
+    """Fit and encode on a GPU and on the processor beside it."""
+    header = ["1,000,000 x 300", "fit, GPU, s", "fit, processor, s", "encode, GPU, s"]
+    header += ["encode, processor, s", "bits that differ, same fit", "own fit"]
+    body = []
+    for row in rows:
+        times = (
+            row[f"{what}_{where}_s"] for what in ("fit", "encode") for where in ("cuda", "numpy")
+        )
+        n_bits = int(row["rows"]) * 300
+        body.append([
+            row["quantizer"], *(number(time, 3) for time in times),
+            f"{row['differing_bits_same_fit']} of {n_bits:,}",
+            f"{100 * float(row['share_differing_own_fit']):.2g} %",
+        ])  # fmt: skip
+    return markdown(header, body)
