@@ -186,7 +186,8 @@ def test_the_command_line_takes_folders(folder, small, tmp_path):
     (folder / "model.safetensors").unlink()
     done = run_here("search", folder, "king")
     assert done.returncode == 2
-    assert done.stderr == f"embcompress: {folder}: the folder has no model.safetensors or manifest.json\n"
+    message = f"{folder}: the folder has no model.safetensors or manifest.json"
+    assert done.stderr == f"embcompress: {message}\n"
 
 
 # The hub, which these tests do not reach --------------------------------------------------------
