@@ -28,8 +28,9 @@ __all__ = ["WANTS_BLOCKS", "best", "nearest", "within"]
 WANTS_BLOCKS = True
 
 _COLUMN = 64
-# bytes of codes times queries that make it worth to wake another thread: about 0.3 ms of work
-_JOB = 1 << 24
+# bytes of codes times queries that make it worth to wake another thread: about 0.3 ms of work; and
+# bytes of codes for single queries, which wait for memory, and that is shared
+_JOB, _JOB_ALONE = 1 << 24, 1 << 26
 # numbers in the lists of the queries that are searched for at once
 _LIST_VALUES = 1 << 22
 _NEAREST = {1: hamming.nearest_one, hamming.TILE: hamming.nearest_many}
@@ -219,7 +220,8 @@ def _divided(
 
 
 def _n_jobs(codes: Storage, n_queries: int, n_threads: int) -> int:
-    return max(1, min(n_threads, codes.n * codes.width * n_queries // _JOB))
+    least = _JOB_ALONE if _tile(n_queries, hamming.TILE) == 1 else _JOB
+    return max(1, min(n_threads, codes.n * codes.width * n_queries // least))
 
 
 def _n_blocks(codes: Storage) -> int:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 def jobs(monkeypatch):
     """Numbers of jobs that searches were divided into; small work is divided too."""
     monkeypatch.setattr(native, "_JOB", 1000)
+    monkeypatch.setattr(native, "_JOB_ALONE", 1000)
     numbers = []
 
     def counted(some):
@@ -173,7 +174,7 @@ FORK = """
 import os, sys
 import numpy as np
 from embcompress.index import HammingIndex, native, threads
-native._JOB = 1000
+native._JOB = native._JOB_ALONE = 1000
 codes = np.random.default_rng(0).integers(0, 256, (2000, 32), np.uint8)
 index = HammingIndex(256, engine="native", n_threads=3)
 index.add(codes)
@@ -271,6 +272,7 @@ def answers_during(calls, codes, index, answer):
 )
 def test_a_search_sees_one_of_the_states(engine, what, monkeypatch):
     monkeypatch.setattr(native, "_JOB", 20_000)
+    monkeypatch.setattr(native, "_JOB_ALONE", 20_000)
     codes = random_codes(2000, 60, n_free=14)
     queries = random_codes(9, 60, seed=5, n_free=14)
     weights = np.random.default_rng(0).integers(-3, 4, (9, 60))
