@@ -43,6 +43,8 @@ def keys_of_scores(scores: npt.NDArray[np.float32], rows: Keys) -> Keys:
 
 def distances_of(keys: Keys, none: int) -> tuple[npt.NDArray[np.int32], Keys]:
     """Distances and rows; `none` and -1 where there is no result."""
+    if not keys.size or keys.max() != WORST:  # the usual case: after a scan every call is slow
+        return (keys >> DISTANCE_SHIFT).astype(np.int32), keys & ((1 << DISTANCE_SHIFT) - 1)
     found = keys != WORST
     distances = np.where(found, keys >> DISTANCE_SHIFT, none).astype(np.int32)
     return distances, np.where(found, keys & ((1 << DISTANCE_SHIFT) - 1), -1)

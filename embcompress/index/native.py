@@ -243,6 +243,9 @@ def _tile(n_queries: int, tile: int) -> int:
 
 def _asked(queries: Codes, count: int) -> tuple[npt.NDArray[np.int32], int]:
     """Bytes of queries as the compiled search wants them, and the number of tiles."""
+    if count == 1:
+        asked = np.multiply(queries, 0x01010101, dtype=np.uint32)
+        return asked.view(np.int32).reshape(-1), len(queries)
     n_tiles = -(-len(queries) // count)
     tiles = np.zeros((n_tiles * count, queries.shape[1]), dtype=np.uint32)
     tiles[: len(queries)] = queries
