@@ -19,7 +19,7 @@ from embcompress.codes import Codes
 from embcompress.index.kernels import asymmetric, hamming
 from embcompress.index.kernels.topk import empty_lists
 from embcompress.index.keys import WORST, Keys, smallest
-from embcompress.index.storage import Scales, Storage
+from embcompress.index.storage import COLUMN, GROUP_CODES, Scales, Storage
 from embcompress.index.threads import run_jobs
 
 __all__ = ["WANTS_BLOCKS", "best", "nearest", "within"]
@@ -27,7 +27,6 @@ __all__ = ["WANTS_BLOCKS", "best", "nearest", "within"]
 #: Whether codes should be laid into blocks first.
 WANTS_BLOCKS = True
 
-_COLUMN = 64
 # bytes of codes times queries that make it worth to wake another thread: about 0.3 ms of work; and
 # bytes of codes for single queries, which wait for memory, and that is shared
 _JOB, _JOB_ALONE = 1 << 24, 1 << 26
@@ -75,12 +74,12 @@ def nearest(
         below[: len(some)] = -(n_bits + 1)
         starts.view(np.uint8)[: 4 * len(some)] = max(254 - n_bits, 0)
         lists = empty_lists(n_tiles * count, k)
-        room = [np.empty(count * _COLUMN, dtype) for dtype in (np.int16, np.uint8)]
+        room = [np.empty(count * COLUMN, dtype) for dtype in (np.int16, np.uint8)]
         masks = np.empty(count, np.int64)
         for piece in codes.pieces(first, last):
             _NEAREST[count](
                 piece.blocks, allowed[piece.start - piece.first :], codes.width, piece.first,
-                piece.last, (piece.start - piece.first) * _COLUMN, asked, n_tiles, below, starts,
+                piece.last, (piece.start - piece.first) * COLUMN, asked, n_tiles, below, starts,
                 lists, k, *room, masks,
             )  # fmt: skip
         return _keys(lists[: len(some)], k)
@@ -126,7 +125,7 @@ def best(
         weights = np.zeros((n, some.shape[1]))
         weights[: len(some)] = some
         sums, bounds = np.empty((n, 2 * width, 16)), np.empty((n, 3))
-        tables = np.empty(n * width * 2 * _COLUMN, dtype=np.uint8)
+        tables = np.empty(n * width * 2 * COLUMN, dtype=np.uint8)
         lines = np.empty(3 * n, dtype=np.float32)
         asymmetric.prepare(weights, width, count, sums, tables, bounds, lines)
         limits = np.zeros(n, dtype=np.uint16)
@@ -136,7 +135,7 @@ def best(
         for piece in codes.pieces(first, last):
             _BEST[count][scaled](
                 piece.blocks, allowed[piece.start - piece.first :], width, piece.first, piece.last,
-                (piece.start - piece.first) * _COLUMN, tables, n_tiles, sums, bounds, factors,
+                (piece.start - piece.first) * COLUMN, tables, n_tiles, sums, bounds, factors,
                 inverse, limits, lines, lists, k, masks,
             )  # fmt: skip
         return _keys(lists[: len(some)], k)
@@ -167,7 +166,7 @@ def within(
     _tell(hamming.__file__, "_within")
 
     def search(first: int, last: int) -> tuple[Keys, Keys]:
-        room = np.empty(count * _COLUMN, np.int16)
+        room = np.empty(count * COLUMN, np.int16)
         keys, owners = (np.empty(1 << 18, np.int64) for _ in range(2))
         found = [(np.empty(0, np.int64), np.empty(0, np.int64))]
         for piece in codes.pieces(first, last):
@@ -175,7 +174,7 @@ def within(
             while place[0] < n_tiles:
                 n = _WITHIN[count](
                     piece.blocks, allowed[piece.start - piece.first :], codes.width, piece.first,
-                    piece.last, (piece.start - piece.first) * _COLUMN, asked, n_tiles, below, keys,
+                    piece.last, (piece.start - piece.first) * COLUMN, asked, n_tiles, below, keys,
                     owners, place, room,
                 )  # fmt: skip
                 found.append((keys[:n].copy(), owners[:n].copy()))
@@ -226,13 +225,13 @@ def _n_jobs(codes: Storage, n_queries: int, n_threads: int) -> int:
 
 def _n_blocks(codes: Storage) -> int:
     """Blocks in whole groups."""
-    return -(-codes.n // (2 * _COLUMN)) * 2
+    return -(-codes.n // GROUP_CODES) * asymmetric.GROUP
 
 
 def _block_ranges(codes: Storage, n_jobs: int) -> list[tuple[int, int]]:
     """Cut the blocks into `n_jobs` ranges of whole groups."""
-    n_groups = _n_blocks(codes) // 2
-    ends = [2 * (n_groups * job // n_jobs) for job in range(n_jobs + 1)]
+    n_groups = _n_blocks(codes) // asymmetric.GROUP
+    ends = [asymmetric.GROUP * (n_groups * job // n_jobs) for job in range(n_jobs + 1)]
     return list(itertools.pairwise(ends))
 
 

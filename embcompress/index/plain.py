@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress.codes import Codes
-from embcompress.index.keys import WORST, Keys, keys_of_distances, keys_of_scores, smallest
+from embcompress.index.keys import (
+    DISTANCE_SHIFT,
+    WORST,
+    Keys,
+    keys_of_distances,
+    keys_of_scores,
+    smallest,
+)
 from embcompress.index.storage import Scales, Storage
 
 __all__ = ["WANTS_BLOCKS", "best", "nearest", "within"]
@@ -36,7 +43,7 @@ def nearest(
     found = np.full((len(queries), k), WORST)
     for start, chosen, distances in _distances(codes, allowed, queries):
         for q, row in enumerate(distances):
-            limit = found[q, -1] >> 40 if found[q, -1] != WORST else n_bits + 1
+            limit = found[q, -1] >> DISTANCE_SHIFT if found[q, -1] != WORST else n_bits + 1
             near = np.flatnonzero((row < limit) & chosen)
             if len(near):
                 keys = keys_of_distances(row[near], start + near)

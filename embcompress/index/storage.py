@@ -19,6 +19,7 @@ import numpy.typing as npt
 from embcompress.codes import Codes
 
 __all__ = [
+    "COLUMN",
     "GROUP_CODES",
     "Blocks",
     "Piece",
@@ -29,9 +30,10 @@ __all__ = [
     "is_mapped",
 ]
 
-_COLUMN = 64  # codes of a block
+#: Codes of a block; that of `simd`, which is not loaded before something is compiled.
+COLUMN = 64
 #: Memory grows by, and searches are divided into, whole groups of this many codes.
-GROUP_CODES = 2 * _COLUMN
+GROUP_CODES = 2 * COLUMN
 # bytes of rows that are laid into blocks at a time, when they are not kept
 _STREAMED = 1 << 20
 # bytes of blocks per call of a kernel: between calls an interrupt is noticed
@@ -129,10 +131,10 @@ class Rows:
     def pieces(self, first: int, last: int) -> Iterator[Piece]:
         """Blocks `first` to `last`, a few at a time, in memory that is used again."""
         step = max(2, _STREAMED // (self.width * GROUP_CODES) * 2)
-        room = _aligned(min(step, max(last - first, 2)) * _COLUMN * self.width)
+        room = _aligned(min(step, max(last - first, 2)) * COLUMN * self.width)
         for start in range(first, last, step):
             stop = min(start + step, last)
-            _lay(self, start * _COLUMN, min(stop * _COLUMN, self.n), room, 0)
+            _lay(self, start * COLUMN, min(stop * COLUMN, self.n), room, 0)
             yield Piece(room, 0, stop - start, start)
 
 
@@ -174,11 +176,11 @@ class Blocks:
         """Some codes row by row, shape (stop - start, width)."""
         if stop <= start:
             return np.empty((0, self.width), np.uint8)
-        first, last = start // _COLUMN, -(-stop // _COLUMN)
-        size = self.width * _COLUMN
-        columns = self.memory[first * size : last * size].reshape(-1, self.width, _COLUMN)
+        first, last = start // COLUMN, -(-stop // COLUMN)
+        size = self.width * COLUMN
+        columns = self.memory[first * size : last * size].reshape(-1, self.width, COLUMN)
         rows = columns.transpose(0, 2, 1).reshape(-1, self.width)
-        return rows[start - first * _COLUMN : stop - first * _COLUMN]
+        return rows[start - first * COLUMN : stop - first * COLUMN]
 
     def pieces(self, first: int, last: int) -> Iterator[Piece]:
         """Blocks `first` to `last`."""
@@ -227,8 +229,8 @@ def _room(n: int, width: int) -> int:
 
 def _aligned(n_bytes: int) -> Codes:
     """Zeros that begin at a multiple of 64 bytes: whole vectors lie in one line of the cache."""
-    raw = np.zeros(n_bytes + _COLUMN, dtype=np.uint8)
-    start = -raw.ctypes.data % _COLUMN
+    raw = np.zeros(n_bytes + COLUMN, dtype=np.uint8)
+    start = -raw.ctypes.data % COLUMN
     return raw[start : start + n_bytes]
 
 

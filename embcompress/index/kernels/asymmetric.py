@@ -14,12 +14,11 @@ import numpy as np
 
 from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.index.kernels.topk import WORST, push
+from embcompress.index.kernels.topk import push
+from embcompress.index.keys import SCORE_SHIFT, WORST
 
-__all__ = ["GROUP", "SCORE_SHIFT", "TILE", "best_many", "best_one", "prepare", "score_of_key"]
+__all__ = ["GROUP", "TILE", "best_many", "best_one", "prepare", "score_of_key"]
 
-#: Bits of a key that hold the row; the score, turned around, is above them.
-SCORE_SHIFT = 32
 #: Queries that a column is looked up for at once, and blocks at once.
 TILE = 4 if simd.TILE == 16 else 1
 GROUP = 2

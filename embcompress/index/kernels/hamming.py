@@ -8,12 +8,11 @@ import numpy as np
 
 from embcompress import simd
 from embcompress._compiled import compiled
-from embcompress.index.kernels.topk import WORST, push
+from embcompress.index.kernels.topk import push
+from embcompress.index.keys import DISTANCE_SHIFT, WORST
 
-__all__ = ["DISTANCE_SHIFT", "TILE", "nearest_many", "nearest_one", "within_many", "within_one"]
+__all__ = ["TILE", "nearest_many", "nearest_one", "within_many", "within_one"]
 
-#: Bits of a key that hold the row; the distance is above them.
-DISTANCE_SHIFT = 40
 #: Queries that are compared with a column at once: their sums stay in registers.
 TILE = 8 if simd.TILE == 16 else 2
 

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embcompress._compiled import compiled
+from embcompress.index.keys import WORST
 
-__all__ = ["WORST", "empty_lists", "push"]
+__all__ = ["empty_lists", "push"]
 
 # Up to here a list is kept in order: a new key moves few others. Beyond it keys are collected and
 # the best of them selected when there is no more room.
 _ORDERED = 64
-#: Larger than every key.
-WORST = np.int64(2**63 - 1)
 
 
 def empty_lists(n_queries: int, k: int) -> npt.NDArray[np.int64]:
