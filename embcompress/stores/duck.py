@@ -18,6 +18,7 @@ import numpy.typing as npt
 from embcompress._optional import require
 from embcompress.codes import Codes, code_bytes
 from embcompress.container import FormatError
+from embcompress.stores._database_file import DatabaseFile
 from embcompress.stores._description import Description
 from embcompress.stores._rows import Ids, Rows
 from embcompress.stores._sql import from_metadata_rows, metadata_rows, quoted
@@ -29,7 +30,7 @@ __all__ = ["DuckStore"]
 _FEATURE = "the DuckDB store"
 
 
-class DuckStore(Store):
+class DuckStore(DatabaseFile, Store):
     """Codes in a DuckDB file: ``duckdb:///words.duckdb?table=words``."""
 
     bit_order = "big"
@@ -43,19 +44,6 @@ class DuckStore(Store):
             raise ValueError(f"{url.shown}: name the table without a schema")
         self._name = name[0]
         self._table, self._metadata = (quoted(self._name + end) for end in ("", "_embcompress"))
-        self._connection: Any = None
-        self._writable = False
-
-    @property
-    def place(self) -> str:
-        """File and table."""
-        return f"{self._path}, table {self._name}"
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -74,34 +62,24 @@ class DuckStore(Store):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        is_new = not self._path.exists()
-        folder = self._path.parent
-        if not folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(folder))
-        duckdb = require("duckdb", extra="stores", feature=_FEATURE)
-        try:
+        with self._nothing_left(".wal"):
             self._open(write=True)
-            self._connection.execute("BEGIN")
-            yield
-            self._connection.execute("COMMIT")
-            self._connection.execute("CHECKPOINT")  # no log is left beside the file
-        except BaseException:
-            with suppress(duckdb.Error, AttributeError):
-                self._connection.execute("ROLLBACK")
-            self.close()
-            if is_new:
-                for path in (self._path, self._path.with_name(self._path.name + ".wal")):
-                    path.unlink(missing_ok=True)
-            raise
+            try:
+                self._connection.execute("BEGIN")
+                yield
+                self._connection.execute("COMMIT")
+                self._connection.execute("CHECKPOINT")  # no log is left beside the file
+            except BaseException:
+                duckdb = require("duckdb", extra="stores", feature=_FEATURE)
+                with suppress(duckdb.Error, AttributeError):
+                    self._connection.execute("ROLLBACK")
+                raise
 
-    def _open(self, *, write: bool) -> None:
-        if self._connection is not None and (self._writable or not write):
-            return
-        self.close()
+    def _connect(self, *, write: bool) -> Any:
         duckdb = require("duckdb", extra="stores", feature=_FEATURE)
-        self._connection = duckdb.connect(str(self._path), read_only=not write)
-        self._connection.execute("SET enable_progress_bar = false")
-        self._writable = write
+        connection = duckdb.connect(str(self._path), read_only=not write)
+        connection.execute("SET enable_progress_bar = false")
+        return connection
 
     def _query(self, statement: str, *values: Any) -> Any:
         self._open(write=False)

@@ -8,7 +8,6 @@ only ``IndexLSH`` and ``fvec2bitvec`` of FAISS fill bytes from the other end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import faiss
@@ -18,14 +17,13 @@ from embcompress.codes import Codes, code_bytes
 from embcompress.container import FormatError
 from embcompress.index import HammingIndex
 from embcompress.stores._appended import (
-    Appended,
     collect,
     merged,
-    read_appended,
     with_names,
     write_appended,
 )
 from embcompress.stores._description import Description
+from embcompress.stores._index_file import IndexFile
 from embcompress.stores._rows import Ids, Rows
 from embcompress.stores._urls import StoreURL
 from embcompress.stores.base import Change, Found, Store
@@ -35,7 +33,7 @@ __all__ = ["FaissStore"]
 _faiss: Any = faiss  # the type stubs of FAISS lack some of its names
 
 
-class FaissStore(Store):
+class FaissStore(IndexFile, Store):
     """Codes in a FAISS index file: ``faiss:///words.faiss``.
 
     ``faiss.read_index_binary`` opens the file; searches here are those of
@@ -48,31 +46,12 @@ class FaissStore(Store):
         super().__init__(url)
         url.allow(())
         self._path = url.file
-        self._appended: Appended | None = None
         self._stored: Codes | None = None
         self._index: HammingIndex | None = None
-
-    @property
-    def place(self) -> str:
-        """The file."""
-        return str(self._path)
 
     def close(self) -> None:
         """Forget the codes."""
         self._appended = self._stored = self._index = self._known = None
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        yield  # files are ours; FAISS raises only in _all_codes
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        yield  # the file is written beside its place and renamed
-
-    def _read(self) -> Description | None:
-        self.close()
-        self._appended = read_appended(self._path)
-        return None if self._appended is None else self._appended.described
 
     def _load(self, batches: Iterator[Rows], described: Description, change: Change) -> None:
         new = collect(list(batches), code_bytes(described.n_bits))
@@ -93,12 +72,6 @@ class FaissStore(Store):
         distances, rows = self._index.search(queries, min(k, len(words.ids)))
         return list(zip(distances, words.ids[rows], strict=True))
 
-    def _words(self) -> Appended:
-        if self._appended is None:
-            self._read()
-        assert self._appended is not None  # whoever asks has read the description
-        return self._appended
-
     def _all_codes(self) -> Codes:
         if self._stored is None:
             try:
@@ -110,20 +83,10 @@ class FaissStore(Store):
                 raise FormatError(f"{self._path}: FAISS cannot read this file: {error}") from error
         return self._stored
 
-    def _count(self) -> int:
-        return len(self._words().ids)
-
-    def _find(self, key: str) -> int | None:
-        return self._words().find(key)
-
     def _codes(self, ids: Ids) -> dict[int, bytes]:
         rows = self._words().rows_of(ids)
         codes = map(bytes, self._all_codes()[rows])
         return dict(zip(self._words().ids[rows].tolist(), codes, strict=True))
-
-    def _keys(self, ids: Ids) -> dict[int, str | None]:
-        words = self._words()
-        return {int(words.ids[row]): words.key(row) for row in words.rows_of(ids)}
 
 
 def _payload(codes: Codes, ids: Ids) -> Callable[[Callable[[bytes], None]], None]:

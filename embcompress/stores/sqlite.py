@@ -17,6 +17,7 @@ import numpy as np
 
 from embcompress.codes import Codes, code_bytes
 from embcompress.container import FormatError
+from embcompress.stores._database_file import DatabaseFile
 from embcompress.stores._description import Description
 from embcompress.stores._rows import Ids, Rows
 from embcompress.stores._sql import from_metadata_rows, metadata_rows, quoted
@@ -34,7 +35,7 @@ _IDS_AT_ONCE = 500
 _BIT_COLUMN = re.compile(r"\w+\s+bit\[\d+\]")
 
 
-class SqliteStore(Store):
+class SqliteStore(DatabaseFile, Store):
     """Codes in an SQLite file, searched by sqlite-vec: ``sqlite:///words.db?table=words``."""
 
     bit_order = "little"
@@ -50,19 +51,6 @@ class SqliteStore(Store):
         self._table, self._keys_table, self._metadata = (
             quoted(self._name + suffix) for suffix in ("", "_keys", "_embcompress")
         )
-        self._connection: Any = None
-        self._writable = False
-
-    @property
-    def place(self) -> str:
-        """File and table."""
-        return f"{self._path}, table {self._name}"
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -78,25 +66,18 @@ class SqliteStore(Store):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        is_new = not self._path.exists()
-        folder = self._path.parent
-        if not folder.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "the output folder does not exist", str(folder))
-        try:
+        with self._nothing_left("-journal"):
             self._open(write=True)
-            self._connection.execute("BEGIN IMMEDIATE")
-            with self._given_up():
-                yield
-                self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection is not None and self._connection.in_transaction:
-                with suppress(*error_types()):
-                    self._connection.execute("ROLLBACK")
-            self.close()
-            if is_new:
-                for path in (self._path, self._path.with_name(self._path.name + "-journal")):
-                    path.unlink(missing_ok=True)
-            raise
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                with self._given_up():
+                    yield
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    with suppress(*error_types()):
+                        self._connection.execute("ROLLBACK")
+                raise
 
     @contextmanager
     def _given_up(self) -> Iterator[None]:
@@ -119,12 +100,8 @@ class SqliteStore(Store):
             str(self._path),
         )
 
-    def _open(self, *, write: bool) -> None:
-        if self._connection is not None and (self._writable or not write):
-            return
-        self.close()
-        self._connection = connect(self._path, write=write)
-        self._writable = write
+    def _connect(self, *, write: bool) -> Any:
+        return connect(self._path, write=write)
 
     def _query(self, statement: str, *values: Any) -> list[tuple]:
         self._open(write=False)

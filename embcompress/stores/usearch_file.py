@@ -8,7 +8,6 @@ neighbours and not all; ``hnsw=1`` in the address asks the graph.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,13 @@ from embcompress._optional import require
 from embcompress.codes import Codes, code_bytes
 from embcompress.container import FormatError
 from embcompress.stores._appended import (
-    Appended,
     collect,
     merged,
-    read_appended,
     with_names,
     write_appended,
 )
 from embcompress.stores._description import Description
+from embcompress.stores._index_file import IndexFile
 from embcompress.stores._rows import Ids, Rows
 from embcompress.stores._ties import nearest_with_ties
 from embcompress.stores._urls import StoreURL
@@ -35,7 +33,7 @@ __all__ = ["UsearchStore"]
 _FEATURE = "the usearch store"
 
 
-class UsearchStore(Store):
+class UsearchStore(IndexFile, Store):
     """Codes in a usearch index file: ``usearch:///words.usearch``."""
 
     bit_order = "big"
@@ -46,30 +44,11 @@ class UsearchStore(Store):
         self._path = url.file
         self._hnsw = url.flag("hnsw")
         self._client = require("usearch.index", extra="stores", feature=_FEATURE)
-        self._appended: Appended | None = None
         self._index: Any = None
-
-    @property
-    def place(self) -> str:
-        """The file."""
-        return str(self._path)
 
     def close(self) -> None:
         """Let go of the file."""
         self._appended = self._index = self._known = None
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        yield  # files are ours; usearch raises only in _restore
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        yield  # the file is written beside its place and renamed
-
-    def _read(self) -> Description | None:
-        self.close()
-        self._appended = read_appended(self._path)
-        return None if self._appended is None else self._appended.described
 
     def _load(self, batches: Iterator[Rows], described: Description, change: Change) -> None:
         index = self._restore(view=False) if change == "merge" else self._empty(described.n_bits)
@@ -108,12 +87,6 @@ class UsearchStore(Store):
             self._index = self._restore(view=True)
         return self._index
 
-    def _words(self) -> Appended:
-        if self._appended is None:
-            self._appended = read_appended(self._path)
-        assert self._appended is not None  # whoever asks has read the description
-        return self._appended
-
     def _nearest(self, queries: Codes, k: int) -> Iterator[Found]:
         index, n_rows = self._opened(), len(self._words().ids)
         for query in queries:
@@ -126,20 +99,10 @@ class UsearchStore(Store):
             assert found is not None  # there is no largest number of rows
             yield found
 
-    def _count(self) -> int:
-        return len(self._words().ids)
-
-    def _find(self, key: str) -> int | None:
-        return self._words().find(key)
-
     def _codes(self, ids: Ids) -> dict[int, bytes]:
         words, index = self._words(), self._opened()
         there = words.ids[words.rows_of(ids)]
         return {i: bytes(index.get(i)) for i in there.tolist()}
-
-    def _keys(self, ids: Ids) -> dict[int, str | None]:
-        words = self._words()
-        return {int(words.ids[row]): words.key(row) for row in words.rows_of(ids)}
 
 
 def _payload(index: Any) -> Callable[[Callable[[bytes], None]], None]:
