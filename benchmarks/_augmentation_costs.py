@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import _augmentation_data  # noqa: F401 - puts examples on the path
 import numpy as np
-from _augmentation_data import data_folder
 from _backbones import count_macs, load_backbone
 from _comparison import Task, fit_augmenter, score
+from _data import data_folder
 from _heads import augmented_heads
 from _photographs import embed, load_flowers
 from _timing import interleaved

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _data import Array, cached, data_folder
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -20,26 +18,7 @@ from _backbones import BACKBONES, load_backbone  # noqa: E402
 from _photographs import embed, load_flowers  # noqa: E402
 from _transforms import FIXED, RANDOM, Transform  # noqa: E402
 
-CACHE = Path(__file__).resolve().parent / "cache" / "augmentation"
 KINDS: dict[str, dict[str, Transform]] = {"fixed": FIXED, "random": RANDOM}
-Array = npt.NDArray[Any]
-
-
-def data_folder() -> Path:
-    """The folder of the data."""
-    return Path(os.environ["EMBCOMPRESS_DATA"])
-
-
-def cached(name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-    """Arrays from the cache, made once."""
-    path = CACHE / f"{name}.npz"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{name}.part.npz")
-        np.savez(partial, **make())
-        partial.replace(path)
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
 
 
 def view_features(backbone: str, kind: str = "clean", name: str = "") -> dict[str, Array]:
@@ -68,7 +47,7 @@ def view_features(backbone: str, kind: str = "clean", name: str = "") -> dict[st
         )
         return dict(zip(("features", "backbone_s", "image_s"), map(np.asarray, found), strict=True))
 
-    return cached("-".join(filter(None, (backbone, kind, name))), make)
+    return cached("augmentation", "-".join(filter(None, (backbone, kind, name))), make)
 
 
 @cache

@@ -6,21 +6,15 @@ What takes long to make lies in ``cache/pruning`` after the first run.
 from __future__ import annotations
 
 import io
-import os
 import tarfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from _data import Array, cached, data_folder
 
-CACHE = Path(__file__).resolve().parent / "cache" / "pruning"
 VECTORS = "enwiki_sgns300_50k.npz"
 # spoken digits: frames of 32 ms every 24 ms at 8 kHz
 FRAME, HOP, N_MELS, N_CEPSTRA = 256, 192, 26, 13
-
-Array = npt.NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,23 +43,6 @@ class Split:
         return replace(self, X_train=X[rest], y_train=y[rest], X_test=X[held], y_test=y[held])
 
 
-def data_folder() -> Path:
-    """The folder of the data."""
-    return Path(os.environ["EMBCOMPRESS_DATA"])
-
-
-def cached(name: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-    """Arrays from the cache, made once."""
-    path = CACHE / f"{name}.npz"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{name}.part.npz")
-        np.savez(partial, **make())
-        partial.replace(path)
-    with np.load(path) as file:
-        return {key: file[key] for key in file.files}
-
-
 def text_means(name: str) -> Split:
     """Mean word vectors of the texts of IMDB or TREC, with their official test part."""
 
@@ -79,7 +56,7 @@ def text_means(name: str) -> Split:
         X = text_vectors(count_words(data, vectors.index_to_key), vectors.vectors)
         return {"X": X, "y": data.labels, "is_test": data.is_test}
 
-    arrays = cached(f"means-{name}", make)
+    arrays = cached("pruning", f"means-{name}", make)
     X, y, test = arrays["X"], arrays["y"], arrays["is_test"]
     return Split(name, X[~test], y[~test], X[test], y[test])
 
@@ -97,7 +74,7 @@ def spoken_digits() -> Split:
             row[: len(frames)] = frames
         return {"X": X, "y": digit, "is_test": index < 5}
 
-    arrays = cached("digits", make)
+    arrays = cached("pruning", "digits", make)
     X, y, test = arrays["X"], arrays["y"], arrays["is_test"]
     return Split("fsdd", X[~test], y[~test], X[test], y[test])
 
@@ -170,6 +147,6 @@ def photographs() -> Split:
             "is_test": np.array([part == "test" for part, *_ in found]),
         }
 
-    arrays = cached("cifar10", make)
+    arrays = cached("pruning", "cifar10", make)
     X, y, test = arrays["X"], arrays["y"], arrays["is_test"]
     return Split("cifar10_jpeg", X[~test], y[~test], X[test], y[test])

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from _pruning_data import CACHE, Split, data_folder
+from _data import CACHE, data_folder
+from _pruning_data import Split
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -165,11 +166,12 @@ def tuned_resnet20(split: Split, *, n_images: int) -> ResNet20:
     """
     name = f"resnet20-{len(split.X_train)}-{n_images}.pt"
     model = published_resnet20(data_folder() / "cnn" / "resnet20-12fca82f.th")
-    if (CACHE / name).exists():
-        model.load_state_dict(torch.load(CACHE / name, weights_only=True))
+    path = CACHE / "pruning" / name
+    if path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
         return model
     model = trained(model, Masks({}), split, n_images=n_images, rate=TUNING_RATE)
-    torch.save(model.state_dict(), CACHE / name)
+    torch.save(model.state_dict(), path)
     return model
 
 

@@ -21,10 +21,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _pruning_data import CACHE, VECTORS, data_folder
+from _data import CACHE, data_folder
+from _pruning_data import VECTORS
 from _rows import write_rows
 
-FOLDER = CACHE.with_name("bundle")
+FOLDER = CACHE / "bundle"
 # as the perceptron of bench_pruning.py on IMDB
 HEAD = {"batch_size": 128, "max_epochs": 10, "weight_decay": 0.1}
 RECIPE = {"epochs": 9, "retrain_epochs": 10, "retrain_learning_rate": 2e-3}

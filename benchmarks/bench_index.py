@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import faiss
 import numpy as np
 from _rows import write_rows
+from _timing import times_of
 
 from embcompress.codes import pack_bits
 from embcompress.index import HammingIndex
@@ -44,25 +44,6 @@ def bare(codes: np.ndarray, width: int) -> tuple[faiss.IndexBinaryFlat, Callable
     index = faiss.IndexBinaryFlat(width)
     index.add(padded(codes))
     return index, padded
-
-
-def interleaved(
-    calls: dict[str, Callable[[], Any]], rounds: int, clock: Callable[[], float]
-) -> dict[str, list[float]]:
-    """Time several calls in turn; one round before is not counted.
-
-    The order is drawn anew in every round: what a call finds in the caches depends on which one
-    ran before it.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    generator = np.random.default_rng(0)
-    for number in range(-1, rounds):
-        for name in generator.permutation(list(calls)):
-            start = clock()
-            calls[name]()
-            if number >= 0:
-                times[name].append(clock() - start)
-    return times
 
 
 def rows_of(
@@ -99,7 +80,7 @@ def width_times(n: int, rounds: int) -> list[dict]:
         index, _ = bare(codes, width)
         queries = codes[:32].copy()
         calls[f"IndexBinaryFlat {width}"] = lambda i=index, q=queries: i.search(q, K)
-    times = interleaved(calls, rounds, time.process_time)
+    times = times_of(calls, rounds=rounds, seconds=0)
     return rows_of("width", n, 32, times, "IndexBinaryFlat 512", unit=32)
 
 
@@ -124,7 +105,7 @@ def open_times(n: int, rounds: int) -> list[dict]:
             "faiss.read_index_binary, mapped": lambda: faiss.read_index_binary(path, flag),
             "np.load(mmap_mode='r')": lambda: np.load(plain, mmap_mode="r"),
         }
-        times = interleaved(calls, rounds, time.perf_counter)
+        times = times_of(calls, rounds=rounds, clock=time.perf_counter, seconds=0)
     return rows_of("open", n, 0, times, "HammingIndex.load", unit=1)
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from _data import CACHE
 from _pruning_cells import SEEDS
-from _pruning_data import CACHE
 from _pruning_heads import gru, mlp
 from _pruning_resnet import resnet
 from _pruning_search import SearchExperiment
@@ -107,7 +107,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("--long", action="store_true", help="more training, see the README")
     parser.add_argument("--validate", action="store_true", help="score on held out training data")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the cells")
+    parser.add_argument("--cache", type=Path, default=CACHE / "pruning", help="folder of the cells")
     options = parser.parse_args()
     unknown = set(options.only) - set(known)
     if unknown:

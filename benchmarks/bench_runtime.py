@@ -275,7 +275,7 @@ def pattern_mask(channels: int, kept: float, height: int, rng: np.random.Generat
 def resnet_rows() -> list[Row]:
     """ResNet-20 on images of 32 x 32, as published and with patterns and connectivity."""
     import torch
-    from _pruning_data import data_folder
+    from _data import data_folder
     from _pruning_models import published_resnet20
     from _runtime_peers import single_thread
 

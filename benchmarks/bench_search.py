@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from _rows import write_rows
 from _search_peers import PEERS, SLOWEST
+from _timing import times_of
 
 from embcompress._compiled import compiled
 from embcompress.codes import pack_bits
@@ -44,29 +45,6 @@ def random_codes(n: int, n_bits: int, seed: int) -> np.ndarray:
     codes = np.random.default_rng(seed).integers(0, 256, (n, -(-n_bits // 8)), dtype=np.uint8)
     codes[:, -1] &= pack_bits(np.ones((1, (n_bits - 1) % 8 + 1)))[0, 0]
     return codes
-
-
-def rounds_of(
-    calls: Mapping[str, Callable[[], Any]],
-    rounds: int,
-    clock: Callable[[], float],
-    seconds: float = 0.03,
-) -> dict[str, list[float]]:
-    """Times of several calls in turn, in a new order in every round; short ones are repeated."""
-    counts = {}
-    for name, call in calls.items():
-        start = clock()
-        call()
-        counts[name] = max(1, int(seconds / max(clock() - start, 1e-6)))
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    generator = np.random.default_rng(0)
-    for _ in range(rounds):
-        for name in generator.permutation(list(calls)):
-            start = clock()
-            for _ in range(counts[name]):
-                calls[name]()
-            times[name].append((clock() - start) / counts[name])
-    return times
 
 
 def rows_of(
@@ -109,7 +87,9 @@ def search_cell(n: int, n_bits: int, rounds: int, n_threads: int) -> list[dict]:
             for name, search in peers.items()
         }
         calls["ours"] = lambda q=queries[:batch]: index.search(q, K)
-        times = rounds_of(calls, rounds if batch < 1000 else max(3, rounds // 2), clock)
+        times = times_of(
+            calls, rounds=rounds if batch < 1000 else max(3, rounds // 2), clock=clock, seconds=0.03
+        )
         rows += rows_of(question, times, asked, n_codes=n, n_bits=n_bits, batch=batch)
     return rows
 
@@ -135,7 +115,7 @@ def bandwidth(rounds: int) -> list[dict]:
         "ours": lambda: index.search(query, K),
         "sum of the same memory": lambda: _sum(words),
     }
-    times = rounds_of(calls, 4 * rounds, time.process_time)
+    times = times_of(calls, rounds=4 * rounds, seconds=0.03)
     rows = rows_of("bandwidth", times, dict.fromkeys(calls, 1), n_codes=n, n_bits=n_bits, batch=1)
     for row in rows:
         row["gb_per_s"] = round(n * n_bits / 8 / row["us_per_query"] / 1e3, 1)
@@ -165,7 +145,7 @@ def asymmetric(rounds: int) -> list[dict]:
                 "asymmetric, int4": lambda: index.search_asymmetric(x, K, precision="int4"),  # noqa: B023
                 "asymmetric, scales": lambda: scaled.search_asymmetric(x, K),  # noqa: B023
             }
-            times = rounds_of(calls, rounds, time.process_time)
+            times = times_of(calls, rounds=rounds, seconds=0.03)
             asked = dict.fromkeys(calls, batch)
             rows += rows_of("asymmetric", times, asked, n_codes=n, n_bits=n_bits, batch=batch)
     return rows

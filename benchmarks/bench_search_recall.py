@@ -1,6 +1,6 @@
 """Recall of exact searches in codes of the same bytes, and of approximate ones by effort.
 
-    EMBCOMPRESS_DATA=... python benchmarks/bench_search_recall.py [--n 2000000]
+    EMBCOMPRESS_DATA=... python benchmarks/bench_search_recall.py [--n 1000000]
 
 First, recall@10 against float cosine on the 50,000 skip-gram vectors (1,000 words ask, their own
 vectors left out): our quantizers with one bit per dimension by Hamming distance, with real-valued
@@ -14,15 +14,14 @@ search_approximate.csv.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import faiss
 import numpy as np
+from _data import data_folder
 from _rows import write_rows
 
 from embcompress import IIQ, ITQ, LSH, Sign
@@ -128,7 +127,7 @@ def faiss_rows(X: np.ndarray, asked: np.ndarray, right: np.ndarray, seeds: int) 
 
 def recall_rows(seeds: int) -> list[dict]:
     """All methods on the skip-gram vectors."""
-    path = Path(os.environ["EMBCOMPRESS_DATA"], "embeddings", "enwiki_sgns300_50k.npz")
+    path = data_folder() / "embeddings" / "enwiki_sgns300_50k.npz"
     X = np.load(path)["vectors"].astype(np.float32)
     asked = np.sort(np.random.default_rng(0).choice(len(X), N_QUERIES, replace=False))
     normal = unit(X)
@@ -183,7 +182,7 @@ def approximate_rows(n: int, n_bits: int = 256) -> list[dict]:
 def main() -> None:
     """Run both and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--n", type=int, default=2_000_000, help="codes of the approximate kinds")
+    parser.add_argument("--n", type=int, default=1_000_000, help="codes of the approximate kinds")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
